@@ -9,7 +9,8 @@
 
 namespace hp {
 
-// Anything that can be blamed on input: a file, a shape, a key, an argument. Text: "[where] what; got ...; expected ...".
+// Anything that can be blamed on input: a file, a shape, a key, an argument. Text: "[where] what; got ...; expected
+// ...".
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

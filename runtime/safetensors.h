@@ -1,5 +1,6 @@
 // Reading and writing .safetensors: 8-byte little-endian header length, JSON header, raw little-endian data.
-// Format: https://huggingface.co/docs/safetensors. A file is hostile input: every size and offset is checked before use.
+// Format: https://huggingface.co/docs/safetensors. A file is hostile input: every size and offset is checked before
+// use.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ struct SafetensorsEntry {
   std::span<const std::byte> bytes;  // inside the mapped file
 };
 
-// A mapped file with a checked header. Refused: headers above 100 MB, duplicate keys, holes, overlaps, offsets outside the file, a size
-// that is not shape x element size, unknown element types.
+// A mapped file with a checked header. Refused: headers above 100 MB, duplicate keys, holes, overlaps, offsets outside
+// the file, a size that is not shape x element size, unknown element types.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);

@@ -23,9 +23,9 @@ class Shape {
   int64_t operator[](int axis) const { return extents_[static_cast<size_t>(axis < 0 ? axis + rank_ : axis)]; }
   std::span<const int64_t> extents() const { return {extents_.data(), static_cast<size_t>(rank_)}; }
 
-  int64_t count() const;                                         // number of elements
+  int64_t count() const;                                                // number of elements
   int64_t rows() const { return columns() ? count() / columns() : 0; }  // all but the last axis, flattened
-  int64_t columns() const { return rank_ ? (*this)[-1] : 1; }    // the last axis
+  int64_t columns() const { return rank_ ? (*this)[-1] : 1; }           // the last axis
 
   Shape with(int axis, int64_t extent) const;  // this shape with one extent replaced
   std::string str() const;                     // "[8, 32, 32, 16]"

@@ -24,8 +24,8 @@ class Tensor {
   // A view of `shape` elements that starts `offset` bytes into `storage`.
   Tensor(Shape shape, DType dtype, std::shared_ptr<Storage> storage, size_t offset = 0);
 
-  static Tensor host(Shape shape, DType dtype = DType::float32);         // new host memory, not initialised
-  static Tensor host(Shape shape, std::span<const float> values);        // new host memory with a copy of `values`
+  static Tensor host(Shape shape, DType dtype = DType::float32);   // new host memory, not initialised
+  static Tensor host(Shape shape, std::span<const float> values);  // new host memory with a copy of `values`
 
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
@@ -43,8 +43,8 @@ class Tensor {
   float* floats() const { return data<float>(); }
   std::byte* bytes_begin() const { return storage_->data() + offset_; }
 
-  Tensor reshaped(Shape shape) const;                        // same elements, another shape
-  Tensor rows(int64_t begin, int64_t end) const;             // a slice of the outermost axis, shared
+  Tensor reshaped(Shape shape) const;             // same elements, another shape
+  Tensor rows(int64_t begin, int64_t end) const;  // a slice of the outermost axis, shared
 
  private:
   void check_type(size_t element_bytes) const;

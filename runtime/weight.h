@@ -1,0 +1,61 @@
+// Weight: a tensor that convolutions use as their weight, with everything made from it: derived forms and packed
+// layouts.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+
+#include "runtime/kernels.h"
+#include "runtime/tensor.h"
+
+namespace hp {
+
+// An elementwise function of a weight that a relevance rule needs: positive * max(w, 0) + negative * min(w, 0), or w^2,
+// or ones.
+struct Derivation {
+  enum class Kind { blend, square, ones } kind = Kind::blend;
+  float positive = 1, negative = 1;
+  auto key() const { return std::tuple(kind, positive, negative); }
+  bool operator<(const Derivation& other) const { return key() < other.key(); }
+  bool identity() const { return kind == Kind::blend && positive == 1 && negative == 1; }
+};
+
+namespace derive {
+inline constexpr Derivation identity{};
+inline constexpr Derivation positive{Derivation::Kind::blend, 1, 0};
+inline constexpr Derivation negative{Derivation::Kind::blend, 0, 1};
+inline constexpr Derivation absolute{Derivation::Kind::blend, 1, -1};
+inline constexpr Derivation square{Derivation::Kind::square, 0, 0};
+inline constexpr Derivation ones{Derivation::Kind::ones, 0, 0};
+inline constexpr Derivation gamma(float gamma) { return {Derivation::Kind::blend, 1 + gamma, 1}; }
+}  // namespace derive
+
+// Derived forms and packs are made on first use and kept until the values change. Not safe for use from several threads
+// at once.
+class Weight {
+ public:
+  Weight() = default;
+  explicit Weight(Tensor tensor) : tensor_(std::move(tensor)) {}
+
+  const Tensor& tensor() const { return tensor_; }
+  uint64_t version() const { return version_; }
+
+  void assign(Tensor tensor);  // new values, new version
+  void touch();                // the values were changed in place: new version, everything derived is dropped
+
+  Weight& derived(Kernels&, const Derivation&);
+  const Packed& packed(Kernels&, const Conv2d&, PackUse);
+  int64_t packs_made() const { return packs_made_; }  // grows only when something had to be packed
+
+ private:
+  Tensor tensor_;
+  uint64_t version_ = 1;
+  int64_t packs_made_ = 0;
+  std::map<Derivation, std::unique_ptr<Weight>> derived_;
+  std::map<std::string, std::unique_ptr<Packed>> packs_;
+};
+
+}  // namespace hp
