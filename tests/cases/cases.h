@@ -1,0 +1,24 @@
+// The declared kernel cases by family; each function lives in <family>_cases.cpp.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tests/cases/kernel_case.h"
+
+namespace hp::cases {
+
+std::vector<KernelCase> elementwise_cases();
+std::vector<KernelCase> relevance_cases();
+std::vector<KernelCase> rows_cases();
+std::vector<KernelCase> losses_cases();
+std::vector<KernelCase> maps_cases();
+std::vector<KernelCase> optimiser_cases();
+
+struct Family {
+  std::string name;
+  std::vector<KernelCase> cases;
+};
+std::vector<Family> all_families();
+
+}  // namespace hp::cases
