@@ -3,50 +3,62 @@
 // use.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "runtime/elements.h"
+#include "runtime/file.h"
 #include "runtime/parameters.h"
 
 namespace hp {
 
 struct SafetensorsEntry {
   std::string name;
-  std::string dtype;  // as the file says it: "F32", "BF16", "I64", ...
+  ElementType type;
   Shape shape;
-  std::span<const std::byte> bytes;  // inside the mapped file
+  std::span<const std::byte> bytes;  // contiguous, row-major, not aligned
 };
 
-// A mapped file with a checked header. Refused: headers above 100 MB, duplicate keys, holes, overlaps, offsets outside
-// the file, a size that is not shape x element size, unknown element types.
+struct SafetensorsContent {
+  std::vector<SafetensorsEntry> entries;  // in the order of their data
+  std::map<std::string, std::string> metadata;
+};
+
+// Checks `file`, the bytes of a whole file, and lists what it holds; the entries point into it. `where` names the file
+// in messages. Refused, each with its own sentence: a header that is cut off, above 100 MB, no JSON object or with a
+// key twice; an entry with an unknown element type, a wrong size or offsets outside the file; data with holes or
+// overlaps; bytes after the data.
+SafetensorsContent parse_safetensors(std::span<const std::byte> file, std::string_view where);
+
+// A mapped file with a checked header.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
-  ~SafetensorsFile();
-  SafetensorsFile(const SafetensorsFile&) = delete;
-  SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
-  const std::vector<SafetensorsEntry>& entries() const { return entries_; }  // in the order of their data
-  const SafetensorsEntry* find(std::string_view name) const;
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::vector<SafetensorsEntry>& entries() const { return content_.entries; }
+  const SafetensorsEntry* find(std::string_view name) const;  // nullptr if the file has none
+  const std::map<std::string, std::string>& metadata() const { return content_.metadata; }
 
  private:
-  std::vector<SafetensorsEntry> entries_;
-  std::map<std::string, std::string> metadata_;
-  std::span<const std::byte> mapped_;
+  MappedFile file_;
+  SafetensorsContent content_;
 };
 
-// The entry's values as a float32 tensor (from F64, F32, F16, BF16, and integers); int32 is kept for "I32".
+// The entry's values, copied, as float32; only I32 stays int32.
 Tensor to_tensor(const SafetensorsEntry&);
+
+// Throws hp::Error if a float32 tensor holds a NaN or an infinity; `what` names it.
+void require_finite(const Tensor&, std::string_view what);
 
 // All tensors of a file, converted by to_tensor, with its metadata. NaN or infinite values are refused by name.
 Parameters load_safetensors(const std::filesystem::path& path);
 
-// Writes a temporary file beside `path`, then renames it: a reader never sees half a file.
+// Writes through a temporary file, so that a reader never sees half of it. Tensors lie in host memory; the data is
+// ordered by element size, then by name, and begins at a multiple of 64 bytes. The same parameters give the same bytes.
 void save_safetensors(const std::filesystem::path& path, const Parameters& parameters);
 
 }  // namespace hp

@@ -1,0 +1,80 @@
+#include "runtime/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+
+#include "runtime/error.h"
+
+namespace hp {
+namespace {
+
+// A file descriptor that closes itself.
+struct Descriptor {
+  int value = -1;
+  ~Descriptor() {
+    if (value >= 0) ::close(value);
+  }
+};
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  require(file.value >= 0, "[file] cannot open {}: {}", path.string(), std::strerror(errno));
+  struct stat status{};
+  require(::fstat(file.value, &status) == 0, "[file] cannot examine {}: {}", path.string(), std::strerror(errno));
+  require(S_ISREG(status.st_mode), "[file] {} is not a regular file; got a {}; expected a file", path.string(),
+          S_ISDIR(status.st_mode) ? "folder" : "device or pipe");
+  if (status.st_size == 0) return;
+  const auto size = static_cast<size_t>(status.st_size);
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.value, 0);
+  require(data != MAP_FAILED, "[file] cannot map {}: {}", path.string(), std::strerror(errno));
+  bytes_ = {static_cast<const std::byte*>(data), size};
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  constexpr int attempts = 100;
+  for (int attempt = 0; attempt < attempts && descriptor_ < 0; ++attempt) {
+    temporary_ = fmt::format("{}.partial-{}-{}", path_.string(), ::getpid(), attempt);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ < 0 && errno != EEXIST) break;
+  }
+  require(descriptor_ >= 0, "[file] cannot write {}: {}", path_.string(), std::strerror(errno));
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  constexpr size_t most_at_once = size_t{1} << 30;
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor_, bytes.data(), std::min(bytes.size(), most_at_once));
+    if (written < 0 && errno == EINTR) continue;
+    require(written > 0, "[file] cannot write {}: {}", path_.string(), std::strerror(errno));
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+}
+
+void AtomicFile::commit() {
+  require(::fsync(descriptor_) == 0, "[file] cannot write {}: {}", path_.string(), std::strerror(errno));
+  require(::rename(temporary_.c_str(), path_.c_str()) == 0, "[file] cannot replace {}: {}", path_.string(),
+          std::strerror(errno));
+  ::close(descriptor_);
+  descriptor_ = -1;
+}
+
+}  // namespace hp
