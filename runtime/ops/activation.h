@@ -1,0 +1,61 @@
+// Elementwise ops of one input, and softmax along the last axis.
+#pragma once
+
+#include "runtime/op.h"
+
+namespace hp {
+
+// relu, sigmoid or tanh.
+class ActivationOp final : public Op {
+ public:
+  explicit ActivationOp(OpKind kind);  // throws unless the kind is one of the three
+  OpKind kind() const override { return kind_; }
+  Shape infer(std::span<const Shape> in) const override;
+  void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
+  void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  bool nonnegative(bool) const override { return kind_ != OpKind::tanh; }
+
+ private:
+  OpKind kind_;
+  Function function_;
+};
+
+// y = scale x + shift with two constants: [x, 1 - x] inputs, logit temperature and constant.
+class AffineOp final : public Op {
+ public:
+  AffineOp(float scale, float shift) : scale_(scale), shift_(shift) {}
+  OpKind kind() const override { return OpKind::affine; }
+  std::string describe() const override;
+  Shape infer(std::span<const Shape> in) const override;
+  void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
+  void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+
+ private:
+  float scale_, shift_;
+};
+
+// softmax or log_softmax along the last axis.
+class SoftmaxOp final : public Op {
+ public:
+  explicit SoftmaxOp(bool logarithm) : logarithm_(logarithm) {}
+  OpKind kind() const override { return logarithm_ ? OpKind::log_softmax : OpKind::softmax; }
+  Shape infer(std::span<const Shape> in) const override;
+  void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
+  void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  bool nonnegative(bool) const override { return !logarithm_; }
+
+ private:
+  bool logarithm_;
+};
+
+// y = x; no message passes (stop-gradient).
+class DetachOp final : public Op {
+ public:
+  OpKind kind() const override { return OpKind::detach; }
+  Shape infer(std::span<const Shape> in) const override;
+  void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
+  void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
+};
+
+}  // namespace hp
