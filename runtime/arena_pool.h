@@ -8,8 +8,9 @@
 
 namespace hp {
 
-// take() hands out the smallest free block that is large enough, or a new one; the block comes back when the last Tensor on it is gone,
-// also after the pool itself is gone. After a first round of the same requests nothing is allocated. One thread at a time.
+// take() hands out the smallest free block that is large enough, or a new one; the block comes back when the last
+// Tensor on it is gone, also after the pool itself is gone. After a first round of the same requests nothing is
+// allocated. One thread at a time.
 class ArenaPool {
  public:
   explicit ArenaPool(Kernels& kernels);

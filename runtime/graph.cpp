@@ -11,7 +11,12 @@ Value Graph::input(const std::string& name, Shape shape) {
 }
 
 Value Graph::parameter(const std::string& name, Shape shape) {
-  return append({.op = nullptr, .kind = OpKind::parameter, .name = name, .inputs = {}, .consumers = {}, .shape = shape,
+  return append({.op = nullptr,
+                 .kind = OpKind::parameter,
+                 .name = name,
+                 .inputs = {},
+                 .consumers = {},
+                 .shape = shape,
                  .is_constant = true});
 }
 
@@ -21,8 +26,9 @@ Value Graph::add(OpPtr op, std::vector<Value> inputs, const std::string& name) {
   node.is_constant = true;
   std::vector<Shape> shapes;
   for (Value value : inputs) {
-    require(value.index >= 0 && value.index < size(), "[graph] node '{}' uses a value of another graph; got index {}; expected 0..{}",
-            name, value.index, size() - 1);
+    require(value.index >= 0 && value.index < size(),
+            "[graph] node '{}' uses a value of another graph; got index {}; expected 0..{}", name, value.index,
+            size() - 1);
     node.inputs.push_back(value.index);
     node.is_constant = node.is_constant && this->node(value.index).is_constant;
     shapes.push_back(this->node(value.index).shape);
@@ -37,14 +43,16 @@ Value Graph::add(OpPtr op, std::vector<Value> inputs, const std::string& name) {
 
 Value Graph::append(Node node) {
   const int index = size();
-  require(by_name_.emplace(node.name, index).second, "[graph] name taken; got a second '{}'; expected unique names", node.name);
+  require(by_name_.emplace(node.name, index).second, "[graph] name taken; got a second '{}'; expected unique names",
+          node.name);
   for (int input : node.inputs) nodes_[static_cast<size_t>(input)].consumers.push_back(index);
   nodes_.push_back(std::move(node));
   return {index};
 }
 
 void Graph::alias(const std::string& name, Value value) {
-  require(by_name_.emplace(name, value.index).second, "[graph] name taken; got a second '{}'; expected unique names", name);
+  require(by_name_.emplace(name, value.index).second, "[graph] name taken; got a second '{}'; expected unique names",
+          name);
 }
 
 std::vector<int> Graph::inputs() const {
@@ -107,7 +115,8 @@ std::string Graph::text() const {
     if (n.kind == OpKind::parameter) continue;
     std::string inputs;
     for (int input : n.inputs) inputs += (inputs.empty() ? "" : ", ") + node(input).name;
-    text += fmt::format("{:4} {:32} {:24} {:24} <- {}\n", i, n.name, n.op ? n.op->describe() : name_of(n.kind), n.shape.str(), inputs);
+    text += fmt::format("{:4} {:32} {:24} {:24} <- {}\n", i, n.name, n.op ? n.op->describe() : name_of(n.kind),
+                        n.shape.str(), inputs);
   }
   return text;
 }
@@ -117,7 +126,8 @@ std::string Graph::dot() const {
   for (int i = 0; i < size(); ++i) {
     const Node& n = node(i);
     if (n.kind == OpKind::parameter) continue;
-    text += fmt::format("  n{} [label=\"{}\\n{} {}\"];\n", i, n.name, n.op ? n.op->describe() : name_of(n.kind), n.shape.str());
+    text += fmt::format("  n{} [label=\"{}\\n{} {}\"];\n", i, n.name, n.op ? n.op->describe() : name_of(n.kind),
+                        n.shape.str());
     for (int input : n.inputs) {
       if (node(input).kind != OpKind::parameter) text += fmt::format("  n{} -> n{};\n", input, i);
     }

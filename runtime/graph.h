@@ -38,10 +38,11 @@ class Graph {
   const Node& node(int index) const { return nodes_[static_cast<size_t>(index)]; }
   const Shape& shape(Value value) const { return node(value.index).shape; }
   int size() const { return static_cast<int>(nodes_.size()); }
-  std::vector<int> inputs() const;                          // the input nodes, in order
+  std::vector<int> inputs() const;  // the input nodes, in order
   bool contains(std::string_view name) const { return by_name_.find(name) != by_name_.end(); }
-  int find(std::string_view name) const;                    // by name or alias; throws hp::Error with the nearest names
-  std::vector<int> match(std::string_view pattern) const;   // nodes with an op whose name or alias fits: "layer4.*.conv3"
+  int find(std::string_view name) const;  // by name or alias; throws hp::Error with the nearest names
+  std::vector<int> match(
+      std::string_view pattern) const;  // nodes with an op whose name or alias fits: "layer4.*.conv3"
 
   std::vector<Shape> input_shapes(int index) const;
   // The same network for another batch size: the outermost extent of every input becomes `batch`.

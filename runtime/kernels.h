@@ -172,7 +172,8 @@ class Kernels {
   // dx[row, c] = (dstatistics[0, c] + 2 (x[row, c] - mean[c]) dstatistics[1, c]) / rows
   virtual void column_statistics_vjp(Rows, const float* x, const float* statistics, const float* dstatistics,
                                      float* dx) = 0;
-  // y = (x - mean[c]) / sqrt(variance[c] + epsilon) * weight[c] + bias[c]; here and in the vjps a null weight means 1, a null bias 0
+  // y = (x - mean[c]) / sqrt(variance[c] + epsilon) * weight[c] + bias[c]; here and in the vjps a null weight means 1,
+  // a null bias 0
   virtual void batch_norm(Rows, float epsilon, const float* x, const float* mean, const float* variance,
                           const float* weight, const float* bias, float* y) = 0;
   // dx = dy * weight[c] / sqrt(variance[c] + epsilon)

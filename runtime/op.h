@@ -1,5 +1,5 @@
-// Op: one kind of node. It knows its output shape, its forward kernel, and the vector-Jacobian product of every input; nothing of
-// relevance rules, which live in attribution/rules and need only what stands here.
+// Op: one kind of node. It knows its output shape, its forward kernel, and the vector-Jacobian product of every input;
+// nothing of relevance rules, which live in attribution/rules and need only what stands here.
 #pragma once
 
 #include <memory>
@@ -14,15 +14,40 @@
 namespace hp {
 
 enum class OpKind {
-  input, parameter, conv2d, linear, batch_norm, batch_statistics, batch_normalise, relu, sigmoid, tanh, affine, softmax, log_softmax,
-  max_pool, avg_pool, resize, add, mul, concat, slice, pad, reshape, detach, cross_entropy, binary_cross_entropy
+  input,
+  parameter,
+  conv2d,
+  linear,
+  batch_norm,
+  batch_statistics,
+  batch_normalise,
+  relu,
+  sigmoid,
+  tanh,
+  affine,
+  softmax,
+  log_softmax,
+  max_pool,
+  avg_pool,
+  resize,
+  add,
+  mul,
+  concat,
+  slice,
+  pad,
+  reshape,
+  detach,
+  cross_entropy,
+  binary_cross_entropy
 };
 std::string_view name_of(OpKind);
 
-// What an input means to the op: data flows through, a weight multiplies it, a bias is added, statistics are constants per channel.
+// What an input means to the op: data flows through, a weight multiplies it, a bias is added, statistics are constants
+// per channel.
 enum class Role { data, weight, bias, statistics };
 
-// One input of a node. `weight` is set where the value comes from parameters alone, so that packs and derived forms can be kept.
+// One input of a node. `weight` is set where the value comes from parameters alone, so that packs and derived forms can
+// be kept.
 struct Operand {
   Tensor tensor;
   Weight* weight = nullptr;
@@ -56,17 +81,26 @@ class Op {
   virtual std::string describe() const { return std::string(name_of(kind())); }  // "conv2d 3x3/2"
 
   virtual Shape infer(std::span<const Shape> in) const = 0;  // throws hp::Error("[conv2d] ...")
-  virtual Saved saved(std::span<const Shape>) const { return {}; }  // an extra output that the vjp wants: arg-max, statistics
+  virtual Saved saved(std::span<const Shape>) const {
+    return {};
+  }  // an extra output that the vjp wants: arg-max, statistics
   virtual void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const = 0;
-  // Overwrites dx with the adjoint of input `which`. dy is [targets * batch, ...]; for weights, biases and statistics targets is 1.
+  // Overwrites dx with the adjoint of input `which`. dy is [targets * batch, ...]; for weights, biases and statistics
+  // targets is 1.
   virtual void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const = 0;
 
   virtual Role role(int which) const { return which == 0 ? Role::data : Role::weight; }
-  virtual bool linear_in(int) const { return false; }           // y is linear (with the bias: affine) in input `which`, others given
-  virtual bool nonnegative(bool inputs_nonnegative) const { return (void)inputs_nonnegative, false; }  // is y >= 0 for certain?
-  virtual bool fuses_addend() const { return false; }           // may forward get a Fusion with an addend, with relu?
+  virtual bool linear_in(int) const {
+    return false;
+  }  // y is linear (with the bias: affine) in input `which`, others given
+  virtual bool nonnegative(bool inputs_nonnegative) const {
+    return (void)inputs_nonnegative, false;
+  }                                                    // is y >= 0 for certain?
+  virtual bool fuses_addend() const { return false; }  // may forward get a Fusion with an addend, with relu?
   virtual bool fuses_relu() const { return false; }
-  virtual int64_t flops(std::span<const Shape>) const { return 0; }  // multiply and add count as two; 0 for memory-bound ops
+  virtual int64_t flops(std::span<const Shape>) const {
+    return 0;
+  }  // multiply and add count as two; 0 for memory-bound ops
 };
 
 using OpPtr = std::shared_ptr<const Op>;

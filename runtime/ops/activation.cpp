@@ -13,10 +13,14 @@ Shape same_as_input(std::span<const Shape> in, std::string_view op) {
 
 Function function_of(OpKind kind) {
   switch (kind) {
-    case OpKind::relu: return Function::relu;
-    case OpKind::sigmoid: return Function::sigmoid;
-    case OpKind::tanh: return Function::tanh;
-    default: fail("[activation] not an activation; got {}; expected relu, sigmoid or tanh", name_of(kind));
+    case OpKind::relu:
+      return Function::relu;
+    case OpKind::sigmoid:
+      return Function::sigmoid;
+    case OpKind::tanh:
+      return Function::tanh;
+    default:
+      fail("[activation] not an activation; got {}; expected relu, sigmoid or tanh", name_of(kind));
   }
 }
 
@@ -33,7 +37,8 @@ void ActivationOp::forward(Context context, std::span<const Operand> in, const F
 }
 
 void ActivationOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int, Tensor dx) const {
-  context.kernels.apply_vjp(function_, v.output.count(), targets, v.inputs[0].data(), v.output.floats(), dy.floats(), dx.floats());
+  context.kernels.apply_vjp(function_, v.output.count(), targets, v.inputs[0].data(), v.output.floats(), dy.floats(),
+                            dx.floats());
 }
 
 std::string AffineOp::describe() const { return fmt::format("affine {}x{:+}", scale_, shift_); }

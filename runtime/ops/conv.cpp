@@ -19,7 +19,8 @@ void convolve(Context context, const Conv2d& geometry, std::span<const Operand> 
   }
 }
 
-void convolve_vjp(Context context, const Conv2d& geometry, const Values& values, const Tensor& dy, int which, Tensor dx) {
+void convolve_vjp(Context context, const Conv2d& geometry, const Values& values, const Tensor& dy, int which,
+                  Tensor dx) {
   Kernels& kernels = context.kernels;
   const Operand& w = values.inputs[1];
   if (which == 1) return kernels.conv2d_weight_gradient(geometry, values.inputs[0].data(), dy.floats(), dx.floats());
@@ -52,10 +53,11 @@ std::string Conv2dOp::describe() const {
 }
 
 Shape Conv2dOp::infer(std::span<const Shape> in) const {
-  require(in.size() == 2 || in.size() == 3, "[conv2d] wrong number of inputs; got {}; expected x, weight and maybe bias",
-          in.size());
+  require(in.size() == 2 || in.size() == 3,
+          "[conv2d] wrong number of inputs; got {}; expected x, weight and maybe bias", in.size());
   const Shape &x = in[0], &w = in[1];
-  require(x.rank() == 4, "[conv2d] x must be a feature map; got {}; expected [batch, height, width, channels]", x.str());
+  require(x.rank() == 4, "[conv2d] x must be a feature map; got {}; expected [batch, height, width, channels]",
+          x.str());
   require(w.rank() == 4 && w[1] * params_.groups == x[3] && w[0] % params_.groups == 0,
           "[conv2d] weight does not fit x; got {} for x {}; expected [filters, {}, kernel, kernel]", w.str(), x.str(),
           x[3] / params_.groups);
@@ -64,13 +66,22 @@ Shape Conv2dOp::infer(std::span<const Shape> in) const {
   const Conv2d g = geometry(x, w);
   require(g.height + 2 * g.padding >= g.dilation * (g.kernel_height - 1) + 1 &&
               g.width + 2 * g.padding >= g.dilation * (g.kernel_width - 1) + 1,
-          "[conv2d] kernel larger than the padded input; got x {} and weight {}; expected a larger image", x.str(), w.str());
+          "[conv2d] kernel larger than the padded input; got x {} and weight {}; expected a larger image", x.str(),
+          w.str());
   return {g.batch, g.out_height(), g.out_width(), g.filters};
 }
 
 Conv2d Conv2dOp::geometry(const Shape& x, const Shape& w) const {
-  return {.batch = x[0], .height = x[1], .width = x[2], .channels = x[3], .filters = w[0], .kernel_height = w[2],
-          .kernel_width = w[3], .stride = params_.stride, .padding = params_.padding, .dilation = params_.dilation,
+  return {.batch = x[0],
+          .height = x[1],
+          .width = x[2],
+          .channels = x[3],
+          .filters = w[0],
+          .kernel_height = w[2],
+          .kernel_width = w[3],
+          .stride = params_.stride,
+          .padding = params_.padding,
+          .dilation = params_.dilation,
           .groups = params_.groups};
 }
 
@@ -90,12 +101,13 @@ int64_t Conv2dOp::flops(std::span<const Shape> in) const {
 }
 
 Shape LinearOp::infer(std::span<const Shape> in) const {
-  require(in.size() == 2 || in.size() == 3, "[linear] wrong number of inputs; got {}; expected x, weight and maybe bias",
-          in.size());
+  require(in.size() == 2 || in.size() == 3,
+          "[linear] wrong number of inputs; got {}; expected x, weight and maybe bias", in.size());
   const Shape &x = in[0], &w = in[1];
-  require(x.rank() >= 1 && w.rank() == 2 && w[1] == x[-1], "[linear] weight does not fit x; got {} for x {}; expected [out, {}]",
-          w.str(), x.str(), x.columns());
-  require(in.size() == 2 || in[2] == Shape{w[0]}, "[linear] bias does not fit; got {}; expected [{}]", in.back().str(), w[0]);
+  require(x.rank() >= 1 && w.rank() == 2 && w[1] == x[-1],
+          "[linear] weight does not fit x; got {} for x {}; expected [out, {}]", w.str(), x.str(), x.columns());
+  require(in.size() == 2 || in[2] == Shape{w[0]}, "[linear] bias does not fit; got {}; expected [{}]", in.back().str(),
+          w[0]);
   return x.with(-1, w[0]);
 }
 

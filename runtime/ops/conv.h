@@ -30,8 +30,8 @@ class Conv2dOp final : public Op {
   Params params_;
 };
 
-// Inputs: x [..., in], w [out, in], optionally bias [out]; y [..., out]. Runs as a 1x1 convolution, whose result does not depend on the
-// number of rows.
+// Inputs: x [..., in], w [out, in], optionally bias [out]; y [..., out]. Runs as a 1x1 convolution, whose result does
+// not depend on the number of rows.
 class LinearOp final : public Op {
  public:
   OpKind kind() const override { return OpKind::linear; }

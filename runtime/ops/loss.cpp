@@ -5,14 +5,16 @@
 namespace hp {
 
 LossOp::LossOp(OpKind kind) : kind_(kind) {
-  require(kind == OpKind::cross_entropy || kind == OpKind::binary_cross_entropy, "[loss] not a loss; got {}; expected "
-          "cross_entropy or binary_cross_entropy", name_of(kind));
+  require(kind == OpKind::cross_entropy || kind == OpKind::binary_cross_entropy,
+          "[loss] not a loss; got {}; expected "
+          "cross_entropy or binary_cross_entropy",
+          name_of(kind));
 }
 
 Shape LossOp::infer(std::span<const Shape> in) const {
   require(in.size() == 2 && in[0].rank() == 2 && in[0] == in[1] && in[0].count() > 0,
-          "[{}] logits and targets must be equal and not empty; got {} and {}; expected [batch, classes]", name_of(kind_),
-          in.empty() ? "none" : in[0].str(), in.size() < 2 ? "none" : in[1].str());
+          "[{}] logits and targets must be equal and not empty; got {} and {}; expected [batch, classes]",
+          name_of(kind_), in.empty() ? "none" : in[0].str(), in.size() < 2 ? "none" : in[1].str());
   return {1};
 }
 

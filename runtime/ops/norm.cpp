@@ -10,41 +10,47 @@ Rows rows_of(const Tensor& x) { return {x.shape().rows(), x.shape().columns()}; 
 
 void check_channels(std::span<const Shape> in, size_t first, std::string_view op) {
   for (size_t i = first; i < in.size(); ++i) {
-    require(in[i] == Shape{in[0].columns()}, "[{}] input {} does not fit x {}; got {}; expected [{}]", op, i, in[0].str(),
-            in[i].str(), in[0].columns());
+    require(in[i] == Shape{in[0].columns()}, "[{}] input {} does not fit x {}; got {}; expected [{}]", op, i,
+            in[0].str(), in[i].str(), in[0].columns());
   }
 }
 
-// Gradients of mean, variance, weight and bias come from one pass over x and dy; `part` says which rows of [4, channels] are wanted.
-void parameter_vjp(Context context, float epsilon, const Tensor& x, const float* mean, const float* variance, const float* weight,
-                   const Tensor& dy, int64_t part, Tensor dx) {
+// Gradients of mean, variance, weight and bias come from one pass over x and dy; `part` says which rows of [4,
+// channels] are wanted.
+void parameter_vjp(Context context, float epsilon, const Tensor& x, const float* mean, const float* variance,
+                   const float* weight, const Tensor& dy, int64_t part, Tensor dx) {
   const int64_t channels = x.shape().columns();
   Tensor all = context.scratch.take(Shape{4, channels});
-  context.kernels.batch_norm_parameter_vjp(rows_of(x), epsilon, x.floats(), mean, variance, weight, dy.floats(), all.floats());
+  context.kernels.batch_norm_parameter_vjp(rows_of(x), epsilon, x.floats(), mean, variance, weight, dy.floats(),
+                                           all.floats());
   context.kernels.copy(all.floats() + part * channels, dx.bytes(), dx.floats());
 }
 
 }  // namespace
 
 Shape BatchNormOp::infer(std::span<const Shape> in) const {
-  require(in.size() == 3 || in.size() == 5, "[batch_norm] wrong number of inputs; got {}; expected x, mean, variance and maybe "
-          "weight and bias", in.size());
+  require(in.size() == 3 || in.size() == 5,
+          "[batch_norm] wrong number of inputs; got {}; expected x, mean, variance and maybe "
+          "weight and bias",
+          in.size());
   check_channels(in, 1, "batch_norm");
   return in[0];
 }
 
 void BatchNormOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor) const {
   const bool affine = in.size() == 5;
-  context.kernels.batch_norm(rows_of(out), epsilon_, in[0].data(), in[1].data(), in[2].data(), affine ? in[3].data() : nullptr,
-                             affine ? in[4].data() : nullptr, out.floats());
+  context.kernels.batch_norm(rows_of(out), epsilon_, in[0].data(), in[1].data(), in[2].data(),
+                             affine ? in[3].data() : nullptr, affine ? in[4].data() : nullptr, out.floats());
 }
 
 void BatchNormOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int which, Tensor dx) const {
   const float* weight = v.inputs.size() == 5 ? v.inputs[3].data() : nullptr;
   if (which == 0) {
-    context.kernels.batch_norm_vjp(rows_of(v.output), targets, epsilon_, v.inputs[2].data(), weight, dy.floats(), dx.floats());
+    context.kernels.batch_norm_vjp(rows_of(v.output), targets, epsilon_, v.inputs[2].data(), weight, dy.floats(),
+                                   dx.floats());
   } else {
-    parameter_vjp(context, epsilon_, v.inputs[0].tensor, v.inputs[1].data(), v.inputs[2].data(), weight, dy, which - 1, dx);
+    parameter_vjp(context, epsilon_, v.inputs[0].tensor, v.inputs[1].data(), v.inputs[2].data(), weight, dy, which - 1,
+                  dx);
   }
 }
 
@@ -68,20 +74,23 @@ void BatchStatisticsOp::vjp(Context context, const Values& v, const Tensor& dy, 
 }
 
 Shape BatchNormaliseOp::infer(std::span<const Shape> in) const {
-  require(in.size() == 4, "[batch_normalise] wrong number of inputs; got {}; expected x, statistics, weight, bias", in.size());
-  require(in[1] == Shape({2, in[0].columns()}), "[batch_normalise] statistics do not fit x {}; got {}; expected [2, {}]",
-          in[0].str(), in[1].str(), in[0].columns());
+  require(in.size() == 4, "[batch_normalise] wrong number of inputs; got {}; expected x, statistics, weight, bias",
+          in.size());
+  require(in[1] == Shape({2, in[0].columns()}),
+          "[batch_normalise] statistics do not fit x {}; got {}; expected [2, {}]", in[0].str(), in[1].str(),
+          in[0].columns());
   check_channels(in, 2, "batch_normalise");
   return in[0];
 }
 
 void BatchNormaliseOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor) const {
   const float* statistics = in[1].data();
-  context.kernels.batch_norm(rows_of(out), epsilon_, in[0].data(), statistics, statistics + out.shape().columns(), in[2].data(),
-                             in[3].data(), out.floats());
+  context.kernels.batch_norm(rows_of(out), epsilon_, in[0].data(), statistics, statistics + out.shape().columns(),
+                             in[2].data(), in[3].data(), out.floats());
 }
 
-void BatchNormaliseOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int which, Tensor dx) const {
+void BatchNormaliseOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int which,
+                           Tensor dx) const {
   const float* mean = v.inputs[1].data();
   const float* variance = mean + v.output.shape().columns();
   const float* weight = v.inputs[2].data();

@@ -1,13 +1,14 @@
 // Batch normalisation: with given statistics (eval), and as the two nodes of training, statistics and normalisation.
-// Ioffe and Szegedy, "Batch Normalization", 2015: y = (x - mean) / sqrt(variance + epsilon) * weight + bias, per channel.
+// Ioffe and Szegedy, "Batch Normalization", 2015: y = (x - mean) / sqrt(variance + epsilon) * weight + bias, per
+// channel.
 #pragma once
 
 #include "runtime/op.h"
 
 namespace hp {
 
-// Inputs: x [..., channels], mean [channels], variance [channels], optionally weight and bias [channels] (both or none).
-// Without weight and bias it is also the input normalisation (x - mean) / std, with epsilon 0.
+// Inputs: x [..., channels], mean [channels], variance [channels], optionally weight and bias [channels] (both or
+// none). Without weight and bias it is also the input normalisation (x - mean) / std, with epsilon 0.
 class BatchNormOp final : public Op {
  public:
   explicit BatchNormOp(float epsilon) : epsilon_(epsilon) {}
@@ -24,8 +25,8 @@ class BatchNormOp final : public Op {
   float epsilon_;
 };
 
-// Input: x [..., channels]; output [2, channels]: mean and biased variance over everything but the channels. A node of its own, so that
-// a synchronised batch norm can put its sum over workers between it and BatchNormaliseOp.
+// Input: x [..., channels]; output [2, channels]: mean and biased variance over everything but the channels. A node of
+// its own, so that a synchronised batch norm can put its sum over workers between it and BatchNormaliseOp.
 class BatchStatisticsOp final : public Op {
  public:
   OpKind kind() const override { return OpKind::batch_statistics; }

@@ -8,17 +8,25 @@ namespace {
 
 Pool2d geometry(const PoolParams& params, const Shape& x, int64_t batch) {
   const bool global = params.window == 0;
-  return {.batch = batch, .height = x[1], .width = x[2], .channels = x[3], .window_height = global ? x[1] : params.window,
-          .window_width = global ? x[2] : params.window, .stride = params.stride, .padding = params.padding};
+  return {.batch = batch,
+          .height = x[1],
+          .width = x[2],
+          .channels = x[3],
+          .window_height = global ? x[1] : params.window,
+          .window_width = global ? x[2] : params.window,
+          .stride = params.stride,
+          .padding = params.padding};
 }
 
 Shape infer_pool(const PoolParams& params, std::span<const Shape> in, std::string_view op) {
-  require(in.size() == 1 && in[0].rank() == 4, "[{}] needs one feature map; got {}; expected [batch, height, width, channels]",
-          op, in.empty() ? "none" : in[0].str());
+  require(in.size() == 1 && in[0].rank() == 4,
+          "[{}] needs one feature map; got {}; expected [batch, height, width, channels]", op,
+          in.empty() ? "none" : in[0].str());
   const Pool2d g = geometry(params, in[0], in[0][0]);
-  require(g.height + 2 * g.padding >= g.window_height && g.width + 2 * g.padding >= g.window_width && g.window_height > g.padding,
-          "[{}] window does not fit; got {} with padding {} on {}; expected a larger image", op, params.window, params.padding,
-          in[0].str());
+  require(g.height + 2 * g.padding >= g.window_height && g.width + 2 * g.padding >= g.window_width &&
+              g.window_height > g.padding,
+          "[{}] window does not fit; got {} with padding {} on {}; expected a larger image", op, params.window,
+          params.padding, in[0].str());
   return {g.batch, g.out_height(), g.out_width(), g.channels};
 }
 
@@ -60,7 +68,8 @@ void AvgPoolOp::vjp(Context context, const Values& v, const Tensor& dy, int, int
 
 Shape ResizeOp::infer(std::span<const Shape> in) const {
   require(in.size() == 1 && in[0].rank() == 4 && in[0].count() > 0,
-          "[resize] needs one feature map; got {}; expected [batch, height, width, channels]", in.empty() ? "none" : in[0].str());
+          "[resize] needs one feature map; got {}; expected [batch, height, width, channels]",
+          in.empty() ? "none" : in[0].str());
   return {in[0][0], height_, width_, in[0][3]};
 }
 

@@ -1,4 +1,5 @@
-// Max pooling, average pooling (global without a window), and bilinear resizing of feature maps [batch, height, width, channels].
+// Max pooling, average pooling (global without a window), and bilinear resizing of feature maps [batch, height, width,
+// channels].
 #pragma once
 
 #include "runtime/op.h"
@@ -10,7 +11,8 @@ struct PoolParams {
   int64_t stride = 1, padding = 0;
 };
 
-// Padding counts as -infinity. Saved: the position of each maximum within its window; ties go to the first in row-major order.
+// Padding counts as -infinity. Saved: the position of each maximum within its window; ties go to the first in row-major
+// order.
 class MaxPoolOp final : public Op {
  public:
   explicit MaxPoolOp(PoolParams params) : params_(params) {}

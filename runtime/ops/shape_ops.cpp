@@ -31,8 +31,8 @@ struct SliceCopy {
   int64_t count, from, src_step, to, dst_step;
 };
 
-void copy_slices(Kernels& kernels, const AxisView& src_view, const AxisView& dst_view, const SliceCopy& c, const float* src,
-                 float* dst) {
+void copy_slices(Kernels& kernels, const AxisView& src_view, const AxisView& dst_view, const SliceCopy& c,
+                 const float* src, float* dst) {
   Block block;
   const int64_t inner = src_view.inner;
   block.extent[0] = 1, block.extent[1] = src_view.outer, block.extent[2] = c.count, block.extent[3] = inner;
@@ -45,8 +45,8 @@ void copy_slices(Kernels& kernels, const AxisView& src_view, const AxisView& dst
 
 void check_axis(const Shape& shape, int axis, std::string_view op) {
   const int positive = axis < 0 ? axis + shape.rank() : axis;
-  require(positive >= 1 && positive < shape.rank(), "[{}] bad axis; got {} for {}; expected one that is not the batch axis", op,
-          axis, shape.str());
+  require(positive >= 1 && positive < shape.rank(),
+          "[{}] bad axis; got {} for {}; expected one that is not the batch axis", op, axis, shape.str());
 }
 
 }  // namespace
@@ -72,8 +72,8 @@ void MulOp::forward(Context context, std::span<const Operand> in, const Fusion&,
 }
 
 void MulOp::vjp(Context context, const Values& v, const Tensor& dy, int, int which, Tensor dx) const {
-  context.kernels.combine(Binary::multiply, dy.count(), v.output.count(), dy.floats(), v.inputs[1 - static_cast<size_t>(which)].data(),
-                          dx.floats());
+  context.kernels.combine(Binary::multiply, dy.count(), v.output.count(), dy.floats(),
+                          v.inputs[1 - static_cast<size_t>(which)].data(), dx.floats());
 }
 
 std::string ConcatOp::describe() const { return fmt::format("concat axis {}", axis_); }
@@ -84,7 +84,8 @@ Shape ConcatOp::infer(std::span<const Shape> in) const {
   int64_t extent = 0;
   for (const Shape& shape : in) {
     require(shape.rank() == in[0].rank() && shape.with(axis_, 0) == in[0].with(axis_, 0),
-            "[concat] inputs differ off axis {}; got {}; expected the other extents of {}", axis_, shape.str(), in[0].str());
+            "[concat] inputs differ off axis {}; got {}; expected the other extents of {}", axis_, shape.str(),
+            in[0].str());
     extent += shape[axis_];
   }
   return in[0].with(axis_, extent);
@@ -114,8 +115,10 @@ Shape SliceOp::infer(std::span<const Shape> in) const {
   require(in.size() == 1, "[slice] wrong number of inputs; got {}; expected 1", in.size());
   check_axis(in[0], params_.axis, "slice");
   const int64_t extent = in[0][params_.axis];
-  require(params_.step >= 1 && params_.begin >= 0 && params_.begin < extent, "[slice] outside the input; got {} of {}; expected a "
-          "beginning inside", describe(), in[0].str());
+  require(params_.step >= 1 && params_.begin >= 0 && params_.begin < extent,
+          "[slice] outside the input; got {} of {}; expected a "
+          "beginning inside",
+          describe(), in[0].str());
   const int64_t available = (extent - params_.begin + params_.step - 1) / params_.step;
   require(params_.count <= available, "[slice] too many; got {}; expected at most {}", params_.count, available);
   return in[0].with(params_.axis, params_.count ? params_.count : available);
@@ -123,21 +126,24 @@ Shape SliceOp::infer(std::span<const Shape> in) const {
 
 void SliceOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor) const {
   const AxisView v = view(out.shape(), params_.axis);
-  copy_slices(context.kernels, view(in[0].tensor.shape(), params_.axis), v, {v.extent, params_.begin, params_.step, 0, 1},
-              in[0].data(), out.floats());
+  copy_slices(context.kernels, view(in[0].tensor.shape(), params_.axis), v,
+              {v.extent, params_.begin, params_.step, 0, 1}, in[0].data(), out.floats());
 }
 
 void SliceOp::vjp(Context context, const Values&, const Tensor& dy, int, int, Tensor dx) const {
   const AxisView v = view(dy.shape(), params_.axis);
   context.kernels.fill(dx.count(), 0, dx.floats());
-  copy_slices(context.kernels, v, view(dx.shape(), params_.axis), {v.extent, 0, 1, params_.begin, params_.step}, dy.floats(),
-              dx.floats());
+  copy_slices(context.kernels, v, view(dx.shape(), params_.axis), {v.extent, 0, 1, params_.begin, params_.step},
+              dy.floats(), dx.floats());
 }
 
-std::string PadOp::describe() const { return fmt::format("pad axis {} {}+{}", params_.axis, params_.before, params_.after); }
+std::string PadOp::describe() const {
+  return fmt::format("pad axis {} {}+{}", params_.axis, params_.before, params_.after);
+}
 
 Shape PadOp::infer(std::span<const Shape> in) const {
-  require(in.size() == 1 && params_.before >= 0 && params_.after >= 0, "[pad] bad padding; got {}; expected 0 or more", describe());
+  require(in.size() == 1 && params_.before >= 0 && params_.after >= 0, "[pad] bad padding; got {}; expected 0 or more",
+          describe());
   check_axis(in[0], params_.axis, "pad");
   return in[0].with(params_.axis, in[0][params_.axis] + params_.before + params_.after);
 }
@@ -145,19 +151,23 @@ Shape PadOp::infer(std::span<const Shape> in) const {
 void PadOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor) const {
   const AxisView v = view(in[0].tensor.shape(), params_.axis);
   context.kernels.fill(out.count(), 0, out.floats());
-  copy_slices(context.kernels, v, view(out.shape(), params_.axis), {v.extent, 0, 1, params_.before, 1}, in[0].data(), out.floats());
+  copy_slices(context.kernels, v, view(out.shape(), params_.axis), {v.extent, 0, 1, params_.before, 1}, in[0].data(),
+              out.floats());
 }
 
 void PadOp::vjp(Context context, const Values&, const Tensor& dy, int, int, Tensor dx) const {
   const AxisView v = view(dx.shape(), params_.axis);
-  copy_slices(context.kernels, view(dy.shape(), params_.axis), v, {v.extent, params_.before, 1, 0, 1}, dy.floats(), dx.floats());
+  copy_slices(context.kernels, view(dy.shape(), params_.axis), v, {v.extent, params_.before, 1, 0, 1}, dy.floats(),
+              dx.floats());
 }
 
 Shape ReshapeOp::infer(std::span<const Shape> in) const {
-  require(in.size() == 1 && in[0].rank() >= 1, "[reshape] wrong inputs; got {}; expected one with a batch axis", in.size());
+  require(in.size() == 1 && in[0].rank() >= 1, "[reshape] wrong inputs; got {}; expected one with a batch axis",
+          in.size());
   std::array<int64_t, Shape::max_rank> extents{in[0][0]};
   require(tail_.rank() < Shape::max_rank && tail_.count() * in[0][0] == in[0].count(),
-          "[reshape] wrong number of elements; got {}; expected [{}, ...] with the tail {}", in[0].str(), in[0][0], tail_.str());
+          "[reshape] wrong number of elements; got {}; expected [{}, ...] with the tail {}", in[0].str(), in[0][0],
+          tail_.str());
   for (int i = 0; i < tail_.rank(); ++i) extents[static_cast<size_t>(i) + 1] = tail_[i];
   return Shape(std::span<const int64_t>(extents.data(), static_cast<size_t>(tail_.rank()) + 1));
 }

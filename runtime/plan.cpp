@@ -1,0 +1,133 @@
+#include "runtime/plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace hp {
+
+namespace {
+
+constexpr size_t alignment = 64;
+
+size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+bool overlap(const Lifetime& a, const Lifetime& b) { return a.first <= b.last && b.first <= a.last; }
+
+// The only consumer of a node, if it has the given kind; -1 otherwise.
+int sole_consumer(const Graph& graph, int node, OpKind kind) {
+  const std::vector<int>& consumers = graph.node(node).consumers;
+  return consumers.size() == 1 && graph.node(consumers[0]).kind == kind ? consumers[0] : -1;
+}
+
+}  // namespace
+
+Layout lay_out(std::span<const Lifetime> lifetimes) {
+  std::vector<size_t> order(lifetimes.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return lifetimes[a].bytes > lifetimes[b].bytes; });
+  Layout layout{std::vector<size_t>(lifetimes.size(), 0), 0};
+  std::vector<size_t> placed;  // sorted by offset
+  for (size_t block : order) {
+    size_t at = 0;
+    for (size_t other : placed) {
+      if (!overlap(lifetimes[block], lifetimes[other])) continue;
+      if (at + aligned(lifetimes[block].bytes) <= layout.offsets[other]) break;
+      at = std::max(at, layout.offsets[other] + aligned(lifetimes[other].bytes));
+    }
+    layout.offsets[block] = at;
+    layout.bytes = std::max(layout.bytes, at + aligned(lifetimes[block].bytes));
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), block,
+                                   [&](size_t a, size_t b) { return layout.offsets[a] < layout.offsets[b]; }),
+                  block);
+  }
+  return layout;
+}
+
+Plan::Plan(const Graph& graph, Keep keep, std::span<const int> pinned) {
+  std::vector<bool> is_pinned(static_cast<size_t>(graph.size()), false);
+  for (int node : pinned) is_pinned[static_cast<size_t>(node)] = true;
+  fuse(graph, keep, is_pinned);
+  place(graph, keep, is_pinned);
+}
+
+void Plan::fuse(const Graph& graph, Keep keep, const std::vector<bool>& pinned) {
+  holder_.resize(static_cast<size_t>(graph.size()));
+  std::iota(holder_.begin(), holder_.end(), 0);
+  std::vector<bool> swallowed(static_cast<size_t>(graph.size()), false);
+  auto free_to_merge = [&](int node) { return !pinned[static_cast<size_t>(node)]; };
+  for (int i = 0; i < graph.size(); ++i) {
+    const Node& node = graph.node(i);
+    if (!node.op || node.is_constant || swallowed[static_cast<size_t>(i)]) continue;
+    Step step{.node = i, .addend = -1, .relu = false, .result = i};
+    const int add = node.op->fuses_addend() ? sole_consumer(graph, i, OpKind::add) : -1;
+    if (keep == Keep::outputs && add >= 0 && free_to_merge(i)) {
+      const std::vector<int>& operands = graph.node(add).inputs;
+      const int other = operands[0] == i ? operands[1] : operands[0];
+      if (other < i) {  // the other operand is there when this node runs
+        step.addend = other, step.result = add;
+        swallowed[static_cast<size_t>(add)] = true;
+        holder_[static_cast<size_t>(i)] = -1;  // the sum replaces it: its own value exists nowhere
+      }
+    }
+    const int relu = node.op->fuses_relu() ? sole_consumer(graph, step.result, OpKind::relu) : -1;
+    if (relu >= 0 && free_to_merge(step.result)) {
+      step.relu = true;
+      swallowed[static_cast<size_t>(relu)] = true;
+      holder_[static_cast<size_t>(step.result)] = relu;
+      step.result = relu;
+    }
+    steps_.push_back(step);
+  }
+}
+
+void Plan::place(const Graph& graph, Keep keep, const std::vector<bool>& pinned) {
+  const size_t count = static_cast<size_t>(graph.size());
+  const int end = static_cast<int>(steps_.size());
+  std::vector<int> last_use(count, -1);
+  for (int s = 0; s < end; ++s) {
+    const Step& step = steps_[static_cast<size_t>(s)];
+    auto use = [&](int node) {
+      if (holder_[static_cast<size_t>(node)] >= 0)
+        last_use[static_cast<size_t>(holder_[static_cast<size_t>(node)])] = s;
+    };
+    for (int input : graph.node(step.node).inputs) use(input);
+    if (step.addend >= 0) use(step.addend);
+  }
+  kept_.assign(count, false);
+  std::vector<Lifetime> lifetimes;
+  std::vector<size_t> value_block(count, 0), saved_block(count, 0);
+  for (int s = 0; s < end; ++s) {
+    const Step& step = steps_[static_cast<size_t>(s)];
+    const size_t result = static_cast<size_t>(step.result);
+    const bool stays = keep == Keep::everything || pinned[result] || graph.node(step.result).consumers.empty();
+    const Saved saved = graph.node(step.node).op->saved(graph.input_shapes(step.node));
+    kept_[result] = stays;
+    value_block[result] = lifetimes.size();
+    lifetimes.push_back({static_cast<size_t>(graph.node(step.result).shape.count()) * sizeof(float), s,
+                         stays ? end : std::max(s, last_use[result])});
+    saved_block[static_cast<size_t>(step.node)] = lifetimes.size();
+    if (!saved.none) {
+      lifetimes.push_back(
+          {static_cast<size_t>(saved.shape.count()) * size_of(saved.dtype), s, keep == Keep::everything ? end : s});
+    }
+  }
+  const Layout layout = lay_out(lifetimes);
+  bytes_ = layout.bytes;
+  offset_.assign(count, 0);
+  saved_offset_.assign(count, 0);
+  for (const Step& step : steps_) {
+    const size_t result = static_cast<size_t>(step.result), node = static_cast<size_t>(step.node);
+    offset_[result] = layout.offsets[value_block[result]];
+    if (saved_block[node] < layout.offsets.size()) saved_offset_[node] = layout.offsets[saved_block[node]];
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const Node& node = graph.node(static_cast<int>(i));
+    if (!node.op || node.is_constant)
+      kept_[i] = true;
+    else if (holder_[i] >= 0 && holder_[i] != static_cast<int>(i))
+      kept_[i] = kept_[static_cast<size_t>(holder_[i])];
+  }
+}
+
+}  // namespace hp

@@ -1,0 +1,63 @@
+// Plan: which kernel calls a forward pass makes, and where in one arena every value lies.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "runtime/graph.h"
+
+namespace hp {
+
+// Keep::outputs: what nothing needs any more makes room for later values. Keep::everything: every value stays for a
+// reverse walk.
+enum class Keep { outputs, everything };
+
+// How long a block of an arena must live, in steps (both ends included).
+struct Lifetime {
+  size_t bytes = 0;
+  int first = 0, last = 0;
+};
+
+// Offsets such that blocks whose lifetimes overlap do not; 64-byte aligned. Largest first, lowest gap that fits.
+struct Layout {
+  std::vector<size_t> offsets;
+  size_t bytes = 0;
+};
+Layout lay_out(std::span<const Lifetime> lifetimes);
+
+// One kernel call: computes `node` and, fused into it, the additions and ReLUs that follow up to the node `result`.
+struct Step {
+  int node = -1;
+  int addend = -1;  // the other operand of a fused addition
+  bool relu = false;
+  int result = -1;
+};
+
+// Fusion: conv (or linear, or add) -> ReLU shares one value, since after a ReLU "z > 0" is "y > 0": the node before the
+// ReLU then *is* its output. Under Keep::outputs a conv also swallows the residual addition behind it. Pinned nodes are
+// never swallowed and never freed.
+class Plan {
+ public:
+  Plan(const Graph& graph, Keep keep, std::span<const int> pinned);
+
+  const std::vector<Step>& steps() const { return steps_; }
+  // The node that holds the value of `node`: itself, or the ReLU that was fused into it; -1 if it is never
+  // materialised.
+  int holder(int node) const { return holder_[static_cast<size_t>(node)]; }
+  bool readable(int node) const { return kept_[static_cast<size_t>(node)]; }  // still there after the pass
+  size_t offset(int node) const { return offset_[static_cast<size_t>(node)]; }
+  size_t saved_offset(int node) const { return saved_offset_[static_cast<size_t>(node)]; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void fuse(const Graph& graph, Keep keep, const std::vector<bool>& pinned);
+  void place(const Graph& graph, Keep keep, const std::vector<bool>& pinned);
+
+  std::vector<Step> steps_;
+  std::vector<int> holder_;
+  std::vector<bool> kept_;
+  std::vector<size_t> offset_, saved_offset_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace hp

@@ -1,0 +1,261 @@
+#include "runtime/propagator.h"
+
+#include <algorithm>
+
+#include "runtime/error.h"
+
+namespace hp {
+
+struct Propagator::Route {
+  std::vector<bool> reached;     // a message arrives at this value
+  std::vector<bool> wanted;      // the value or something below it is tapped
+  std::vector<const Tap*> taps;  // per node
+  std::vector<Form> form;        // of the message
+  std::vector<size_t> offset;    // of the message in the arena of one chunk
+  size_t bytes = 0;
+  int top = 0;
+};
+
+const Message& RelevanceTrace::at(int node) const {
+  auto found = messages_.find(node);
+  require(found != messages_.end(),
+          "[propagator] no message at node {}; got none; expected a tapped node below an entry", node);
+  return found->second;
+}
+
+const std::vector<float>& RelevanceTrace::sums(int node) const {
+  auto found = sums_.find(node);
+  require(found != sums_.end(), "[propagator] no sums at node {}; got none; expected a tapped node below an entry",
+          node);
+  return found->second;
+}
+
+Propagator::Propagator(const Graph& graph, const Composite& composite, Kernels& kernels, size_t chunk_bytes)
+    : graph_(graph), kernels_(kernels), pool_(kernels), choices_(composite.assign(graph)), chunk_bytes_(chunk_bytes) {}
+
+Prepared Propagator::prepare(const Activations& activations) {
+  require(&activations.graph() == &graph_,
+          "[propagator] activations of another graph; expected those of the propagator's own");
+  Prepared prepared{activations, {}};
+  const Context context{kernels_, pool_};
+  for (int i = 0; i < graph_.size(); ++i) {
+    const RulePtr& rule = choices_[static_cast<size_t>(i)].rule;
+    if (!rule) continue;
+    const NodeView view(context, prepared.activations, i);
+    const std::vector<Shape> shapes = rule->prepared_shapes(view);
+    if (shapes.empty()) continue;
+    std::vector<Tensor>& tensors = prepared.tensors[i];
+    for (const Shape& shape : shapes) tensors.push_back(pool_.take(shape));
+    rule->prepare(view, tensors);
+  }
+  return prepared;
+}
+
+// A message has the form that the node's own rule takes. Where the walk ends, no rule takes it: there relevance stays
+// relevance.
+Form Propagator::form_of(const Route& route, int node) const {
+  bool goes_on = false;
+  for (int input : graph_.node(node).inputs) goes_on = goes_on || route.reached[static_cast<size_t>(input)];
+  if (goes_on) return choices_[static_cast<size_t>(node)].rule->takes();
+  for (int consumer : graph_.node(node).consumers) {
+    const size_t index = static_cast<size_t>(consumer);
+    if (consumer <= route.top && route.reached[index] && choices_[index].rule->gives() == Form::relevance)
+      return Form::relevance;
+  }
+  return Form::multiplier;
+}
+
+Propagator::Route Propagator::route(std::span<const Entry> entries, std::span<const Tap> taps) const {
+  const size_t count = static_cast<size_t>(graph_.size());
+  Route route{std::vector<bool>(count, false),
+              std::vector<bool>(count, false),
+              std::vector<const Tap*>(count, nullptr),
+              std::vector<Form>(count, Form::multiplier),
+              {},
+              0,
+              0};
+  for (const Tap& tap : taps) {
+    route.taps[static_cast<size_t>(tap.node)] = &tap;
+    route.wanted[static_cast<size_t>(tap.node)] = true;
+  }
+  for (int i = 0; i < graph_.size(); ++i) {
+    for (int input : graph_.node(i).inputs) {
+      if (route.wanted[static_cast<size_t>(input)]) route.wanted[static_cast<size_t>(i)] = true;
+    }
+  }
+  for (const Entry& entry : entries) {
+    route.reached[static_cast<size_t>(entry.node)] = route.wanted[static_cast<size_t>(entry.node)];
+    route.top = std::max(route.top, entry.node);
+  }
+  for (int i = route.top; i >= 0; --i) {
+    if (!route.reached[static_cast<size_t>(i)] || graph_.node(i).kind == OpKind::detach) continue;
+    for (int input : graph_.node(i).inputs) {
+      if (route.wanted[static_cast<size_t>(input)]) route.reached[static_cast<size_t>(input)] = true;
+    }
+  }
+  for (int i = 0; i <= route.top; ++i) {
+    if (route.reached[static_cast<size_t>(i)]) route.form[static_cast<size_t>(i)] = form_of(route, i);
+  }
+  return route;
+}
+
+// A message lives from its first consumer (the highest node) down to its own node; that of a tap lies with the trace.
+void Propagator::lay_out_messages(Route& route, int64_t targets) const {
+  std::vector<Lifetime> lifetimes;
+  std::vector<int> nodes;
+  for (int i = 0; i <= route.top; ++i) {
+    if (!route.reached[static_cast<size_t>(i)]) continue;
+    int first = i;
+    for (int consumer : graph_.node(i).consumers) {
+      if (consumer <= route.top && route.reached[static_cast<size_t>(consumer)]) first = std::max(first, consumer);
+    }
+    const Tap* tap = route.taps[static_cast<size_t>(i)];
+    const bool in_trace = tap && tap->keep == Tap::Keep::message;
+    const int64_t elements = in_trace ? 0 : graph_.node(i).shape.count() * targets;
+    lifetimes.push_back({static_cast<size_t>(elements) * sizeof(float), route.top - first, route.top - i});
+    nodes.push_back(i);
+  }
+  const Layout layout = lay_out(lifetimes);
+  route.offset.assign(static_cast<size_t>(graph_.size()), 0);
+  for (size_t i = 0; i < nodes.size(); ++i) route.offset[static_cast<size_t>(nodes[i])] = layout.offsets[i];
+  route.bytes = layout.bytes;
+}
+
+RelevanceTrace Propagator::run(const Prepared& prepared, std::span<const Entry> entries, std::span<const Tap> taps) {
+  require(!entries.empty(), "[propagator] no entry; got 0; expected at least one");
+  const int targets = entries[0].message.targets;
+  for (const Entry& entry : entries) {
+    const Shape& shape = graph_.node(entry.node).shape;
+    require(entry.message.targets == targets && entry.message.form == Form::multiplier &&
+                entry.message.data.count() == shape.count() * targets,
+            "[propagator] entry at '{}' does not fit; got {} for {} targets; expected multipliers, {} per target",
+            graph_.node(entry.node).name, entry.message.data.shape().str(), entry.message.targets, shape.str());
+  }
+  Route route = this->route(entries, taps);
+  lay_out_messages(route, 1);
+  const int chunk = std::clamp(static_cast<int>(chunk_bytes_ / std::max<size_t>(route.bytes, 1)), 1, targets);
+  RelevanceTrace trace;
+  for (const Tap& tap : taps) {
+    const size_t node = static_cast<size_t>(tap.node);
+    if (!route.reached[node]) continue;
+    const Shape& shape = graph_.node(tap.node).shape;
+    if (tap.keep == Tap::Keep::sums) {
+      trace.sums_[tap.node].resize(static_cast<size_t>(targets * prepared.activations.batch()));
+    } else {
+      const Shape all = shape.rank() ? shape.with(0, shape[0] * targets) : Shape{targets};
+      trace.messages_[tap.node] = {pool_.take(all), route.form[node], targets};
+    }
+  }
+  for (int first = 0; first < targets; first += chunk) {
+    const int count = std::min(chunk, targets - first);
+    if (first == 0 || count != chunk) lay_out_messages(route, count);
+    walk(prepared, route, entries, first, count, targets, trace);
+  }
+  for (int i = 0; i <= route.top; ++i) {
+    const size_t node = static_cast<size_t>(i);
+    if (route.reached[node] && choices_[node].reason == "default") trace.defaults_.push_back(graph_.node(i).name);
+  }
+  return trace;
+}
+
+void Propagator::walk(const Prepared& prepared, const Route& route, std::span<const Entry> entries, int first,
+                      int count, int targets, RelevanceTrace& trace) {
+  const Context context{kernels_, pool_};
+  const std::shared_ptr<Storage> arena = pool_.take(route.bytes);
+  std::vector<bool> written(route.reached.size(), false);
+  auto message_of = [&](int node) {
+    const Shape& shape = graph_.node(node).shape;
+    const Shape stacked = shape.rank() ? shape.with(0, shape[0] * count) : Shape{count};
+    const Tap* tap = route.taps[static_cast<size_t>(node)];
+    if (tap && tap->keep == Tap::Keep::message) {  // written straight to where the caller finds it
+      const Tensor& all = trace.messages_.at(node).data;
+      return Message{all.rows(all.shape()[0] / targets * first, all.shape()[0] / targets * (first + count)),
+                     route.form[static_cast<size_t>(node)], count};
+    }
+    return Message{Tensor(stacked, DType::float32, arena, route.offset[static_cast<size_t>(node)]),
+                   route.form[static_cast<size_t>(node)], count};
+  };
+  auto add_to = [&](int node, const Tensor& data) {
+    const Message in = message_of(node);
+    if (written[static_cast<size_t>(node)]) {
+      kernels_.scale_add(data.count(), 1, data.floats(), 1, in.data.floats());
+    } else {
+      kernels_.copy(data.floats(), data.bytes(), in.data.floats());
+    }
+    written[static_cast<size_t>(node)] = true;
+  };
+  for (int i = route.top; i >= 0; --i) {
+    if (!route.reached[static_cast<size_t>(i)]) continue;
+    for (const Entry& entry : entries) {
+      if (entry.node != i) continue;
+      const Tensor& all = entry.message.data;
+      const Tensor part = all.reshaped({targets, all.count() / targets}).rows(first, first + count);
+      if (route.form[static_cast<size_t>(i)] == Form::relevance) {
+        const Message converted{pool_.take(part.shape()), Form::relevance, count};
+        kernels_.copy(part.floats(), part.bytes(), converted.data.floats());
+        convert(prepared, i, Form::multiplier, converted);
+        add_to(i, converted.data);
+      } else {
+        add_to(i, part);
+      }
+    }
+    require(written[static_cast<size_t>(i)], "[propagator] no message arrived at '{}'", graph_.node(i).name);
+    const Message out = message_of(i);
+    const Tap* tap = route.taps[static_cast<size_t>(i)];
+    if (tap && tap->keep == Tap::Keep::sums) keep_sums(prepared, i, out, first, trace);
+    const Node& node = graph_.node(i);
+    if (!node.op || node.kind == OpKind::detach) continue;
+    const NodeView view(context, prepared.activations, i);
+    for (int which = 0; which < static_cast<int>(node.inputs.size()); ++which) {
+      const int input = node.inputs[static_cast<size_t>(which)];
+      if (!route.reached[static_cast<size_t>(input)]) continue;
+      pull_into(prepared, view, out, which, message_of(input), written[static_cast<size_t>(input)]);
+      written[static_cast<size_t>(input)] = true;
+    }
+  }
+}
+
+// One edge: the rule's message, converted to the form that the input's own rule takes, then added to those of the other
+// consumers.
+void Propagator::pull_into(const Prepared& prepared, const NodeView& view, const Message& out, int which,
+                           const Message& in, bool add) {
+  const Rule& rule = *choices_[static_cast<size_t>(view.index)].rule;
+  const int input = view.node().inputs[static_cast<size_t>(which)];
+  auto found = prepared.tensors.find(view.index);
+  const std::span<const Tensor> tensors = found == prepared.tensors.end() ? std::span<const Tensor>() : found->second;
+  const Message target{add ? pool_.take(in.data.shape()) : in.data, in.form, in.targets};
+  rule.pull(view, tensors, out, which, target.data);
+  if (rule.gives() != in.form) {
+    require(in.form == Form::relevance || rule.gives_multiple_of_input(),
+            "[propagator] relevance of rule {} at '{}' cannot go on as a multiplier; got a rule that takes multipliers "
+            "at '{}'; expected "
+            "the rule at the first layer only",
+            rule.name(), view.node().name, graph_.node(input).name);
+    convert(prepared, input, rule.gives(), target);
+  }
+  if (add) kernels_.scale_add(target.data.count(), 1, target.data.floats(), 1, in.data.floats());
+}
+
+// In place: R = M * value, or M = R / value with 0 where the value is 0.
+void Propagator::convert(const Prepared& prepared, int node, Form from, const Message& message) {
+  const Tensor value = prepared.activations.value(node);
+  float* data = message.data.floats();
+  if (from == Form::multiplier) {
+    kernels_.combine(Binary::multiply, message.data.count(), value.count(), data, value.floats(), data);
+  } else {
+    kernels_.stabilised_ratio(message.data.count(), value.count(), 0, data, value.floats(), data);
+  }
+}
+
+void Propagator::keep_sums(const Prepared& prepared, int node, const Message& message, int first,
+                           RelevanceTrace& trace) {
+  const Tensor value = prepared.activations.value(node);
+  const int64_t batch = prepared.activations.batch();
+  const Rows rows{batch, value.count() / batch};
+  const float* factor = message.form == Form::multiplier ? value.floats() : nullptr;
+  Tensor sums = pool_.take(Shape{message.targets * batch});
+  kernels_.row_dots(rows, message.targets, factor, message.data.floats(), sums.floats());
+  kernels_.download(sums.floats(), sums.bytes(), trace.sums_.at(node).data() + first * batch);
+}
+
+}  // namespace hp

@@ -1,0 +1,113 @@
+// Rule: what happens to a message at one node. Composite: which rule at which node. The default rule is the
+// vector-Jacobian product.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/executor.h"
+
+namespace hp {
+
+// A walk carries multipliers M or relevance R = M * value (specification: R-form and M-form). M needs no division at
+// linear nodes.
+enum class Form { multiplier, relevance };
+
+// [targets * batch, ...]: targets outermost; element (t, b) is row t * batch + b.
+struct Message {
+  Tensor data;
+  Form form = Form::multiplier;
+  int targets = 1;
+};
+
+// A node as a rule sees it: the values of the forward pass and what the graph alone says about them.
+class NodeView {
+ public:
+  NodeView(Context context, const Activations& activations, int index)
+      : context(context), activations(activations), index(index) {}
+
+  const Context context;
+  const Activations& activations;
+  const int index;
+
+  const Node& node() const { return activations.graph().node(index); }
+  const Op& op() const { return *node().op; }
+  std::vector<Operand> inputs() const { return activations.inputs(index); }
+  Operand input(int which) const { return activations.operand(node().inputs[static_cast<size_t>(which)]); }
+  Tensor output() const { return activations.value(index); }
+  Tensor saved() const { return activations.saved(index); }
+  bool nonnegative(int which) const;  // input `which` is >= 0 whatever the image
+  bool only_into_relu()
+      const;  // the output goes to a ReLU and nowhere else: in M-form no message arrives where it is <= 0
+};
+
+class Rule {
+ public:
+  virtual ~Rule() = default;
+  virtual std::string name() const = 0;  // "gamma(0.25)"
+  virtual Form takes() const { return Form::multiplier; }
+  virtual Form gives() const { return takes(); }
+  // False for rules whose relevance is not a multiple of the input's value (zB, w2, flat): it cannot become a
+  // multiplier again.
+  virtual bool gives_multiple_of_input() const { return true; }
+  // Throws hp::Error if the rule makes no sense at this node.
+  virtual void check(const Graph&, int) const {}
+
+  // What does not depend on the target (denominators, ratios): computed once per forward pass, kept in the walk's
+  // arena.
+  virtual std::vector<Shape> prepared_shapes(const NodeView&) const { return {}; }
+  virtual void prepare(const NodeView&, std::span<Tensor>) const {}
+  // Overwrites `in` with the message of input `which`, given that of the output.
+  virtual void pull(const NodeView&, std::span<const Tensor> prepared, const Message& out, int which,
+                    Tensor in) const = 0;
+};
+
+using RulePtr = std::shared_ptr<const Rule>;
+
+// The vector-Jacobian product. On relevance it is what libraries do with modules they have no rule for; that is offered
+// only for ops that move values (max pool, concat, slice, pad, reshape, add) and refused for the others.
+class VjpRule final : public Rule {
+ public:
+  explicit VjpRule(Form form = Form::multiplier) : form_(form) {}
+  std::string name() const override { return form_ == Form::multiplier ? "vjp" : "vjp on relevance"; }
+  Form takes() const override { return form_; }
+  void check(const Graph& graph, int node) const override;
+  void pull(const NodeView&, std::span<const Tensor> prepared, const Message& out, int which, Tensor in) const override;
+
+ private:
+  Form form_;
+};
+
+// A rule per node with the reason why it was chosen: "name layer4.*", "first conv2d", "kind relu", "default".
+struct Choice {
+  RulePtr rule;
+  std::string reason;
+};
+
+// Ordered: name patterns first, then the first op of a kind that the data meets, then kinds, then the default.
+class Composite {
+ public:
+  Composite& at(std::string pattern, RulePtr rule);
+  Composite& first(OpKind kind, RulePtr rule);
+  Composite& on(OpKind kind, RulePtr rule);
+  Composite& otherwise(RulePtr rule);
+  // The rules read values before their ReLU, also where they are <= 0: such values must be pinned (see pins()).
+  Composite& reads_preactivations();
+
+  // One choice per node; nodes without an op have none. Throws hp::Error if a rule does not fit its node.
+  std::vector<Choice> assign(const Graph& graph) const;
+  std::vector<int> pins(const Graph& graph) const;  // nodes that an Executor must pin for this composite
+
+ private:
+  Choice choose(const Graph& graph, int node, const std::map<OpKind, int>& firsts) const;
+
+  std::vector<std::pair<std::string, RulePtr>> patterns_;
+  std::map<OpKind, RulePtr> first_, kinds_;
+  RulePtr default_ = std::make_shared<VjpRule>();
+  bool preactivations_ = false;
+};
+
+}  // namespace hp
