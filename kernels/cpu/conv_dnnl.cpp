@@ -1,0 +1,203 @@
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/dnnl_state.h"
+#include "runtime/error.h"
+
+namespace hp {
+
+namespace {
+
+using dnnl::memory;
+using Tag = memory::format_tag;
+constexpr auto f32 = memory::data_type::f32;
+
+// The descriptors that all primitives of one convolution share. oneDNN names axes in the order N, C, H, W whatever
+// the layout, and counts dilation from 0.
+struct ConvDescs {
+  memory::desc x, y, weight, plain_weight, bias;
+  memory::dims strides, dilates, padding;
+
+  explicit ConvDescs(const Conv2d& c)
+      : x({c.batch, c.channels, c.height, c.width}, f32, Tag::nhwc),
+        y({c.batch, c.filters, c.out_height(), c.out_width()}, f32, Tag::nhwc),
+        weight(weight_dims(c), f32, Tag::any),
+        plain_weight(weight_dims(c), f32, c.groups > 1 ? Tag::goihw : Tag::oihw),
+        bias({c.filters}, f32, Tag::a),
+        strides{c.stride, c.stride},
+        dilates{c.dilation - 1, c.dilation - 1},
+        padding{c.padding, c.padding} {}
+
+  static memory::dims weight_dims(const Conv2d& c) {
+    if (c.groups == 1) return {c.filters, c.channels, c.kernel_height, c.kernel_width};
+    return {c.groups, c.filters / c.groups, c.channels / c.groups, c.kernel_height, c.kernel_width};
+  }
+};
+
+dnnl::primitive_attr user_scratchpad() {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attributes;
+}
+
+dnnl::primitive_attr epilogue_attributes(const ConvKey& key, const ConvDescs& descs) {
+  dnnl::primitive_attr attributes = user_scratchpad();
+  dnnl::post_ops post_ops;
+  if (key.addend) post_ops.append_binary(dnnl::algorithm::binary_add, descs.y);
+  if (key.relu) post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+  attributes.set_post_ops(post_ops);
+  return attributes;
+}
+
+dnnl::convolution_forward::primitive_desc forward_desc(const ConvKey& key, const ConvDescs& descs,
+                                                       const dnnl::engine& engine) {
+  using Forward = dnnl::convolution_forward;
+  const auto kind = dnnl::prop_kind::forward_inference;
+  const auto algorithm = dnnl::algorithm::convolution_direct;
+  const auto desc = key.bias ? Forward::desc(kind, algorithm, descs.x, descs.weight, descs.bias, descs.y, descs.strides,
+                                             descs.dilates, descs.padding, descs.padding)
+                             : Forward::desc(kind, algorithm, descs.x, descs.weight, descs.y, descs.strides,
+                                             descs.dilates, descs.padding, descs.padding);
+  return {desc, epilogue_attributes(key, descs), engine};
+}
+
+dnnl::convolution_forward::primitive_desc training_hint(const ConvDescs& descs, const dnnl::engine& engine) {
+  return {{dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, descs.x, descs.weight, descs.y,
+           descs.strides, descs.dilates, descs.padding, descs.padding},
+          engine};
+}
+
+dnnl::convolution_backward_data::primitive_desc input_gradient_desc(const ConvDescs& descs,
+                                                                    const dnnl::engine& engine) {
+  return {{dnnl::algorithm::convolution_direct, descs.x, descs.weight, descs.y, descs.strides, descs.dilates,
+           descs.padding, descs.padding},
+          user_scratchpad(),
+          engine,
+          training_hint(descs, engine)};
+}
+
+dnnl::convolution_backward_weights::primitive_desc weight_gradient_desc(const ConvDescs& descs,
+                                                                        const dnnl::engine& engine) {
+  return {{dnnl::algorithm::convolution_direct, descs.x, descs.weight, descs.y, descs.strides, descs.dilates,
+           descs.padding, descs.padding},
+          user_scratchpad(),
+          engine,
+          training_hint(descs, engine)};
+}
+
+// Axes, blocks and strides: two weights with the same name have the same bytes in the same places.
+std::string layout_name(const memory::desc& layout) {
+  const dnnl_memory_desc_t& d = layout.data;
+  const auto& blocking = d.format_desc.blocking;
+  std::string name = fmt::format("{}", fmt::join(d.dims, d.dims + d.ndims, "x"));
+  name += fmt::format(" strides {}", fmt::join(blocking.strides, blocking.strides + d.ndims, ","));
+  for (int i = 0; i < blocking.inner_nblks; ++i) {
+    name += fmt::format(" {}{}", blocking.inner_blks[i], static_cast<char>('a' + blocking.inner_idxs[i]));
+  }
+  return name;
+}
+
+// All epilogues of a shape share one layout: the one that suits the fullest of them.
+ConvKey layout_key(const Conv2d& conv, ConvUse use) {
+  const bool forward = use == ConvUse::forward;
+  return {.conv = conv, .use = use, .bias = forward, .addend = forward, .relu = forward};
+}
+
+const WeightLayout& weight_layout(DnnlState& dnnl, const Conv2d& conv, ConvUse use) {
+  const ConvKey key = layout_key(conv, use);
+  const auto known = dnnl.weight_layouts.find(key);
+  if (known != dnnl.weight_layouts.end()) return known->second;
+  const ConvDescs descs(conv);
+  const memory::desc desc = use == ConvUse::forward ? forward_desc(key, descs, dnnl.engine()).weights_desc()
+                                                    : input_gradient_desc(descs, dnnl.engine()).weights_desc();
+  return dnnl.weight_layouts.emplace(key, WeightLayout{desc, layout_name(desc)}).first->second;
+}
+
+// The position of the addend in the list of post-ops.
+constexpr int addend_argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1;
+
+DnnlCall make_forward(const ConvKey& key, const ConvDescs& descs, const dnnl::engine& engine) {
+  const auto desc = forward_desc(key, descs, engine);
+  std::vector<DnnlCall::Argument> arguments{
+      {DNNL_ARG_SRC, descs.x}, {DNNL_ARG_WEIGHTS, desc.weights_desc()}, {DNNL_ARG_DST, descs.y}};
+  if (key.bias) arguments.push_back({DNNL_ARG_BIAS, descs.bias});
+  if (key.addend) arguments.push_back({addend_argument, descs.y});
+  return {engine, dnnl::convolution_forward(desc), desc.scratchpad_desc(), arguments};
+}
+
+DnnlCall make_input_gradient(const ConvDescs& descs, const dnnl::engine& engine) {
+  const auto desc = input_gradient_desc(descs, engine);
+  return {engine,
+          dnnl::convolution_backward_data(desc),
+          desc.scratchpad_desc(),
+          {{DNNL_ARG_DIFF_DST, descs.y}, {DNNL_ARG_WEIGHTS, desc.weights_desc()}, {DNNL_ARG_DIFF_SRC, descs.x}}};
+}
+
+DnnlCall make_weight_gradient(const ConvDescs& descs, const dnnl::engine& engine) {
+  const auto desc = weight_gradient_desc(descs, engine);
+  return {engine,
+          dnnl::convolution_backward_weights(desc),
+          desc.scratchpad_desc(),
+          {{DNNL_ARG_SRC, descs.x}, {DNNL_ARG_DIFF_DST, descs.y}, {DNNL_ARG_DIFF_WEIGHTS, desc.diff_weights_desc()}}};
+}
+
+DnnlCall& find_or_make(DnnlState& dnnl, const ConvKey& key) {
+  const auto known = dnnl.convolutions.find(key);
+  if (known != dnnl.convolutions.end()) return known->second;
+  ConvDescs descs(key.conv);
+  if (key.use != ConvUse::weight_gradient) descs.weight = weight_layout(dnnl, key.conv, key.use).desc;
+  DnnlCall call = key.use == ConvUse::forward          ? make_forward(key, descs, dnnl.engine())
+                  : key.use == ConvUse::input_gradient ? make_input_gradient(descs, dnnl.engine())
+                                                       : make_weight_gradient(descs, dnnl.engine());
+  return dnnl.convolutions.emplace(key, std::move(call)).first->second;
+}
+
+ConvUse conv_use(PackUse use) { return use == PackUse::forward ? ConvUse::forward : ConvUse::input_gradient; }
+
+}  // namespace
+
+std::string CpuKernels::pack_format(const Conv2d& conv, PackUse use) {
+  return weight_layout(*dnnl_, conv, conv_use(use)).name;
+}
+
+std::unique_ptr<Packed> CpuKernels::pack(const Conv2d& conv, PackUse use, const float* w) {
+  const WeightLayout& layout = weight_layout(*dnnl_, conv, conv_use(use));
+  auto packed = std::make_unique<DnnlPacked>(layout.desc, dnnl_->engine());
+  dnnl_->reorder(memory(ConvDescs(conv).plain_weight, dnnl_->engine(), const_cast<float*>(w)), packed->memory());
+  return packed;
+}
+
+void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
+  const ConvKey key{.conv = conv,
+                    .use = ConvUse::forward,
+                    .bias = epilogue.bias != nullptr,
+                    .addend = epilogue.addend != nullptr,
+                    .relu = epilogue.relu};
+  DnnlCall& call = find_or_make(*dnnl_, key);
+  call.point(DNNL_ARG_SRC, x);
+  call.point(DNNL_ARG_WEIGHTS, static_cast<const DnnlPacked&>(w).memory());
+  call.point(DNNL_ARG_DST, y);
+  if (key.bias) call.point(DNNL_ARG_BIAS, epilogue.bias);
+  if (key.addend) call.point(addend_argument, epilogue.addend);
+  dnnl_->run(call);
+}
+
+void CpuKernels::conv2d_input_gradient(const Conv2d& conv, const Packed& w, const float* dy, float* dx) {
+  DnnlCall& call = find_or_make(*dnnl_, {.conv = conv, .use = ConvUse::input_gradient});
+  call.point(DNNL_ARG_DIFF_DST, dy);
+  call.point(DNNL_ARG_WEIGHTS, static_cast<const DnnlPacked&>(w).memory());
+  call.point(DNNL_ARG_DIFF_SRC, dx);
+  dnnl_->run(call);
+}
+
+void CpuKernels::conv2d_weight_gradient(const Conv2d& conv, const float* x, const float* dy, float* dw) {
+  const ConvKey key{.conv = conv, .use = ConvUse::weight_gradient};
+  DnnlCall& call = find_or_make(*dnnl_, key);
+  const memory::desc layout = call.layout(DNNL_ARG_DIFF_WEIGHTS);
+  memory blocked(layout, dnnl_->engine(), dnnl_->scratch(DnnlState::Scratch::weight_gradient, layout.get_size()));
+  call.point(DNNL_ARG_SRC, x);
+  call.point(DNNL_ARG_DIFF_DST, dy);
+  call.point(DNNL_ARG_DIFF_WEIGHTS, blocked.get_data_handle());
+  dnnl_->run(call);
+  dnnl_->reorder(blocked, memory(ConvDescs(conv).plain_weight, dnnl_->engine(), dw));
+}
+
+}  // namespace hp

@@ -1,0 +1,126 @@
+#include "kernels/cpu/dnnl_state.h"
+
+#include <omp.h>
+
+#include <algorithm>
+
+#include "runtime/error.h"
+
+namespace hp {
+
+namespace {
+
+// oneDNN asks OpenMP for its thread count; this lends it ours for the length of a scope.
+class ThreadCount {
+ public:
+  explicit ThreadCount(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+  ~ThreadCount() { omp_set_num_threads(before_); }
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+
+ private:
+  int before_;
+};
+
+// Multiply-and-fold over the key's numbers.
+class Mixer {
+ public:
+  Mixer& operator<<(int64_t value) {
+    state_ = (state_ ^ static_cast<uint64_t>(value)) * 0x9e3779b97f4a7c15u;
+    state_ ^= state_ >> 29;
+    return *this;
+  }
+  size_t value() const { return state_; }
+
+ private:
+  uint64_t state_ = 0x243f6a8885a308d3u;
+};
+
+size_t position(const std::vector<dnnl_exec_arg_t>& arguments, int argument) {
+  const auto found = std::find_if(arguments.begin(), arguments.end(),
+                                  [argument](const dnnl_exec_arg_t& entry) { return entry.arg == argument; });
+  require(found != arguments.end(), "[dnnl] argument {} was never added to this primitive", argument);
+  return static_cast<size_t>(found - arguments.begin());
+}
+
+}  // namespace
+
+DnnlCall::DnnlCall(const dnnl::engine& engine, const dnnl::primitive& primitive, const dnnl::memory::desc& scratchpad,
+                   const std::vector<Argument>& arguments)
+    : primitive_(primitive), scratchpad_bytes_(scratchpad.get_size()) {
+  const auto add = [&](int index, const dnnl::memory::desc& layout) {
+    memories_.push_back(dnnl::memory(layout, engine, DNNL_MEMORY_NONE));
+    arguments_.push_back({index, memories_.back().get()});
+  };
+  for (const Argument& argument : arguments) add(argument.index, argument.layout);
+  if (scratchpad_bytes_ > 0) add(DNNL_ARG_SCRATCHPAD, scratchpad);
+}
+
+void DnnlCall::point(int argument, const void* data) {
+  // The library's interface has no const; it writes to outputs only.
+  memories_[position(arguments_, argument)].set_data_handle(const_cast<void*>(data));
+}
+
+void DnnlCall::point(int argument, const dnnl::memory& memory) {
+  arguments_[position(arguments_, argument)].memory = memory.get();
+}
+
+dnnl::memory::desc DnnlCall::layout(int argument) const { return memories_[position(arguments_, argument)].get_desc(); }
+
+void DnnlCall::execute(const dnnl::stream& stream) {
+  const int count = static_cast<int>(arguments_.size());
+  dnnl::error::wrap_c_api(dnnl_primitive_execute(primitive_.get(), stream.get(), count, arguments_.data()),
+                          "[dnnl] a primitive failed");
+}
+
+bool MatmulKey::operator==(const MatmulKey& other) const {
+  const Matmul& a = matmul;
+  const Matmul& b = other.matmul;
+  return a.batch == b.batch && a.m == b.m && a.n == b.n && a.k == b.k && a.transpose_a == b.transpose_a &&
+         a.transpose_b == b.transpose_b;
+}
+
+size_t DnnlHash::operator()(const ConvKey& key) const {
+  const Conv2d& c = key.conv;
+  const int64_t flags = static_cast<int64_t>(key.use) * 8 + key.bias * 4 + key.addend * 2 + key.relu;
+  Mixer mixer;
+  mixer << c.batch << c.height << c.width << c.channels << c.filters << c.kernel_height << c.kernel_width << c.stride
+        << c.padding << c.dilation << c.groups << flags;
+  return mixer.value();
+}
+
+size_t DnnlHash::operator()(const MatmulKey& key) const {
+  const Matmul& m = key.matmul;
+  Mixer mixer;
+  mixer << m.batch << m.m << m.n << m.k << (m.transpose_a * 2 + m.transpose_b);
+  return mixer.value();
+}
+
+DnnlPacked::DnnlPacked(const dnnl::memory::desc& layout, const dnnl::engine& engine)
+    : layout_(layout), storage_(allocate_host(layout.get_size())), memory_(layout, engine, storage_.data()) {}
+
+DnnlState::DnnlState(int threads) : threads_(threads), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {}
+
+void DnnlState::run(DnnlCall& call) {
+  const ThreadCount lent(threads_);
+  if (call.scratchpad_bytes() > 0) {
+    call.point(DNNL_ARG_SCRATCHPAD, scratch(Scratch::library, call.scratchpad_bytes()));
+  }
+  call.execute(stream_);
+}
+
+void DnnlState::reorder(const dnnl::memory& from, const dnnl::memory& to) {
+  const ThreadCount lent(threads_);
+  dnnl::reorder(from, to).execute(stream_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+}
+
+void* DnnlState::scratch(Scratch slot, size_t bytes) {
+  Storage& storage = scratch_[static_cast<size_t>(slot)];
+  if (storage.bytes() < bytes) {
+    storage = Storage();  // before the larger one is asked for
+    storage = allocate_host(bytes);
+  }
+  return storage.data();
+}
+
+}  // namespace hp

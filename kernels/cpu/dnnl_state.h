@@ -1,0 +1,100 @@
+// DnnlState: everything the CPU kernels keep of oneDNN: engine, stream, scratch memory and the primitives made so far.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <dnnl.hpp>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/kernels.h"
+
+namespace hp {
+
+// A primitive with its argument list. It is made once per shape; to run it again is to set pointers, which allocates
+// nothing.
+class DnnlCall {
+ public:
+  struct Argument {
+    int index;  // DNNL_ARG_...
+    dnnl::memory::desc layout;
+  };
+  DnnlCall(const dnnl::engine& engine, const dnnl::primitive& primitive, const dnnl::memory::desc& scratchpad,
+           const std::vector<Argument>& arguments);
+
+  // Says where an argument lies.
+  void point(int argument, const void* data);
+  void point(int argument, const dnnl::memory& memory);
+  dnnl::memory::desc layout(int argument) const;
+  size_t scratchpad_bytes() const { return scratchpad_bytes_; }
+  void execute(const dnnl::stream& stream);
+
+ private:
+  dnnl::primitive primitive_;
+  size_t scratchpad_bytes_;
+  std::vector<dnnl::memory> memories_;
+  std::vector<dnnl_exec_arg_t> arguments_;
+};
+
+// What a convolution primitive computes; the three flags are the epilogue of `forward`.
+enum class ConvUse { forward, input_gradient, weight_gradient };
+struct ConvKey {
+  Conv2d conv;
+  ConvUse use = ConvUse::forward;
+  bool bias = false, addend = false, relu = false;
+  bool operator==(const ConvKey&) const = default;
+};
+struct MatmulKey {
+  Matmul matmul;
+  bool operator==(const MatmulKey& other) const;
+};
+struct DnnlHash {
+  size_t operator()(const ConvKey& key) const;
+  size_t operator()(const MatmulKey& key) const;
+};
+
+// A convolution weight in the layout `desc`; `name` tells two layouts apart.
+struct WeightLayout {
+  dnnl::memory::desc desc;
+  std::string name;
+};
+
+class DnnlPacked final : public Packed {
+ public:
+  DnnlPacked(const dnnl::memory::desc& layout, const dnnl::engine& engine);
+  const dnnl::memory::desc& layout() const { return layout_; }
+  const dnnl::memory& memory() const { return memory_; }
+
+ private:
+  dnnl::memory::desc layout_;
+  Storage storage_;
+  dnnl::memory memory_;
+};
+
+class DnnlState {
+ public:
+  explicit DnnlState(int threads);
+
+  // Runs on `threads` threads in the scratch memory kept here.
+  void run(DnnlCall& call);
+  // Copies between two layouts of the same array.
+  void reorder(const dnnl::memory& from, const dnnl::memory& to);
+  // Memory of at least `bytes` that lives until the next call with the same slot.
+  enum class Scratch { library, weight_gradient, columns };
+  void* scratch(Scratch slot, size_t bytes);
+
+  const dnnl::engine& engine() const { return engine_; }
+
+  std::unordered_map<ConvKey, DnnlCall, DnnlHash> convolutions;
+  std::unordered_map<ConvKey, WeightLayout, DnnlHash> weight_layouts;
+  std::unordered_map<MatmulKey, DnnlCall, DnnlHash> matmuls;
+
+ private:
+  int threads_;
+  dnnl::engine engine_;
+  dnnl::stream stream_;
+  std::array<Storage, 3> scratch_;
+};
+
+}  // namespace hp
