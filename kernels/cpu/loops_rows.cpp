@@ -1,0 +1,216 @@
+#include "kernels/cpu/loops_rows.h"
+
+#include "kernels/cpu/vector_math.h"
+
+namespace hp {
+
+namespace {
+
+// The largest element that is a number; a NaN in the row shows up in the sums.
+inline float maximum(int64_t n, const float* x) {
+  float largest = x[0];
+#pragma omp simd reduction(max : largest)
+  for (int64_t i = 0; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
+
+inline double sum(int64_t n, const float* x) {
+  double total = 0;
+#pragma omp simd reduction(+ : total)
+  for (int64_t i = 0; i < n; ++i) total += x[i];
+  return total;
+}
+
+inline double dot(int64_t n, const float* a, const float* b) {
+  double total = 0;
+#pragma omp simd reduction(+ : total)
+  for (int64_t i = 0; i < n; ++i) total += static_cast<double>(a[i]) * b[i];
+  return total;
+}
+
+// sum exp(x - largest); y, if there is one, gets the terms.
+inline double exponentials(int64_t n, const float* x, float largest, float* y) {
+  double total = 0;
+  if (y) {
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = 0; i < n; ++i) {
+      y[i] = exp_of(x[i] - largest);
+      total += y[i];
+    }
+  } else {
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = 0; i < n; ++i) total += exp_of(x[i] - largest);
+  }
+  return total;
+}
+
+inline void softmax_row(int64_t columns, const float* x, float* y) {
+  const auto factor = static_cast<float>(1.0 / exponentials(columns, x, maximum(columns, x), y));
+#pragma omp simd
+  for (int64_t i = 0; i < columns; ++i) y[i] *= factor;
+}
+
+void softmax(int64_t rows, int64_t columns, const float* x, float* y) {
+  for (int64_t row = 0; row < rows; ++row) softmax_row(columns, x + row * columns, y + row * columns);
+}
+
+void softmax_vjp(int64_t rows, int64_t columns, const float* y, const float* dy, float* dx) {
+  for (int64_t row = 0; row < rows; ++row, y += columns, dy += columns, dx += columns) {
+    const auto mean = static_cast<float>(dot(columns, y, dy));
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) dx[i] = y[i] * (dy[i] - mean);
+  }
+}
+
+void log_softmax(int64_t rows, int64_t columns, const float* x, float* y) {
+  for (int64_t row = 0; row < rows; ++row, x += columns, y += columns) {
+    const float largest = maximum(columns, x);
+    const auto log_sum = static_cast<float>(__builtin_log(exponentials(columns, x, largest, nullptr)));
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) y[i] = (x[i] - largest) - log_sum;
+  }
+}
+
+void log_softmax_vjp(int64_t rows, int64_t columns, const float* y, const float* dy, float* dx) {
+  for (int64_t row = 0; row < rows; ++row, y += columns, dy += columns, dx += columns) {
+    const auto total = static_cast<float>(sum(columns, dy));
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) dx[i] = dy[i] - exp_of(y[i]) * total;
+  }
+}
+
+void row_dots(int64_t rows, int64_t columns, const float* a, const float* m, float* y) {
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* message = m + row * columns;
+    y[row] = static_cast<float>(a ? dot(columns, a + row * columns, message) : sum(columns, message));
+  }
+}
+
+// Pixel by pixel, so that a pixel's channels are read from memory once for all targets.
+void pixel_dots(int64_t rows, int64_t columns, int targets, int64_t w_step, int64_t y_step, const float* a,
+                const float* shift, const float* w, float* y) {
+  for (int64_t row = 0; row < rows; ++row, a += columns) {
+    for (int target = 0; target < targets; ++target) {
+      const float* weight = w + target * w_step;
+      double total = 0;
+      if (shift) {
+#pragma omp simd reduction(+ : total)
+        for (int64_t i = 0; i < columns; ++i) total += static_cast<double>(weight[i]) * (a[i] - shift[i]);
+      } else {
+        total = dot(columns, weight, a);
+      }
+      y[target * y_step + row] = static_cast<float>(total);
+    }
+  }
+}
+
+void label_ranks(int64_t rows, int64_t columns, const float* x, const int32_t* label, int32_t* rank) {
+  for (int64_t row = 0; row < rows; ++row, x += columns) {
+    const float value = x[label[row]];
+    // "Not below" instead of "above": a NaN, here or elsewhere, must never look like a correct answer.
+    int32_t before = 0, behind = 0;
+#pragma omp simd reduction(+ : before)
+    for (int64_t i = 0; i < label[row]; ++i) before += !(x[i] < value);
+#pragma omp simd reduction(+ : behind)
+    for (int64_t i = label[row] + 1; i < columns; ++i) behind += !(x[i] <= value);
+    rank[row] = before + behind;
+  }
+}
+
+void cross_entropy(int64_t rows, int64_t columns, const float* z, const float* t, float scale, float* loss, float* dz) {
+  for (int64_t row = 0; row < rows; ++row, z += columns, t += columns) {
+    const float largest = maximum(columns, z);
+    const double exponential_sum = exponentials(columns, z, largest, dz);
+    const double log_sum = __builtin_log(exponential_sum);
+    double total = 0, weight = 0;
+#pragma omp simd reduction(+ : total, weight)
+    for (int64_t i = 0; i < columns; ++i) {
+      total += t[i] * (log_sum - (z[i] - largest));
+      weight += t[i];
+    }
+    loss[row] = static_cast<float>(total);
+    if (!dz) continue;
+    const auto factor = static_cast<float>(weight / exponential_sum);
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) dz[i] = scale * (factor * dz[i] - t[i]);
+    dz += columns;
+  }
+}
+
+void binary_cross_entropy(int64_t rows, int64_t columns, const float* z, const float* t, float scale, float* loss,
+                          float* dz) {
+  for (int64_t row = 0; row < rows; ++row, z += columns, t += columns) {
+    double total = 0;
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = 0; i < columns; ++i)
+      total += static_cast<double>(softplus_of(z[i])) - static_cast<double>(t[i]) * z[i];
+    loss[row] = static_cast<float>(total);
+    if (!dz) continue;
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) dz[i] = scale * (sigmoid_of(z[i]) - t[i]);
+    dz += columns;
+  }
+}
+
+void add_values(int64_t rows, int64_t columns, const float* x, double* sums) {
+  for (int64_t row = 0; row < rows; ++row, x += columns) {
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) sums[i] += x[i];
+  }
+}
+
+void add_squares(int64_t rows, int64_t columns, const float* x, const double* mean, double* sums) {
+  for (int64_t row = 0; row < rows; ++row, x += columns) {
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) {
+      const double distance = x[i] - mean[i];
+      sums[i] += distance * distance;
+    }
+  }
+}
+
+void add_products(int64_t rows, int64_t columns, const float* x, const float* mean, const float* dy, double* sums) {
+  double* products = sums + columns;
+  for (int64_t row = 0; row < rows; ++row, x += columns, dy += columns) {
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) {
+      const double gradient = dy[i];
+      sums[i] += gradient;
+      products[i] += gradient * (static_cast<double>(x[i]) - mean[i]);
+    }
+  }
+}
+
+void normalise(int64_t n, const float* x, const float* mean, const float* scale, const float* bias, float* y) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean[i]) * scale[i] + bias[i];
+}
+
+void statistics_vjp(int64_t n, const float* x, const float* mean, const float* offset, const float* slope, float* dx) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) dx[i] = offset[i] + slope[i] * (x[i] - mean[i]);
+}
+
+constexpr RowsLoops table{.softmax = softmax,
+                          .softmax_vjp = softmax_vjp,
+                          .log_softmax = log_softmax,
+                          .log_softmax_vjp = log_softmax_vjp,
+                          .row_dots = row_dots,
+                          .pixel_dots = pixel_dots,
+                          .label_ranks = label_ranks,
+                          .cross_entropy = cross_entropy,
+                          .binary_cross_entropy = binary_cross_entropy,
+                          .add_values = add_values,
+                          .add_squares = add_squares,
+                          .add_products = add_products,
+                          .normalise = normalise,
+                          .statistics_vjp = statistics_vjp};
+
+}  // namespace
+
+template <>
+const RowsLoops& loops<RowsLoops, Isa::HP_ISA>() {
+  return table;
+}
+
+}  // namespace hp

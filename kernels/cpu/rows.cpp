@@ -1,0 +1,204 @@
+// Kernels over the rows of [rows, columns]: rows among threads, pieces to the loops.
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/loops_rows.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/periods.h"
+
+namespace hp {
+
+namespace {
+
+// Sums over the rows, per column, in double precision. The rows are cut into blocks by the shape alone, and the blocks'
+// sums added in order, so that the number of threads does not change the bits. Narrow rows are read `repeats` at a
+// time, as one wide row, to fill vectors: add(rows, columns, offset, sums) adds rows of that width, which begin at
+// element `offset`, to kinds * columns sums.
+template <class Add>
+std::vector<double> sum_columns(int threads, Rows shape, int64_t repeats, int kinds, Add&& add) {
+  const int64_t columns = shape.columns, width = repeats * columns;
+  const int64_t wide_rows = shape.rows / repeats, left_over = shape.rows % repeats;
+  const int64_t blocks = std::min<int64_t>(64, wide_rows / row_grain(width) + 1);
+  std::vector<double> partial(static_cast<size_t>(blocks * kinds * width));
+  parallel_for(threads, blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = wide_rows * block / blocks, last = wide_rows * (block + 1) / blocks;
+      add(last - first, width, first * width, partial.data() + block * kinds * width);
+    }
+  });
+  std::vector<double> sums(static_cast<size_t>(kinds * columns));
+  add(left_over, columns, wide_rows * width, sums.data());
+  for (int64_t block = 0; block < blocks; ++block) {
+    for (int64_t kind = 0; kind < kinds; ++kind) {
+      const double* wide = partial.data() + (block * kinds + kind) * width;
+      for (int64_t i = 0; i < width; ++i) sums[kind * columns + i % columns] += wide[i];
+    }
+  }
+  return sums;
+}
+
+std::vector<float> batch_norm_scale(int64_t columns, float epsilon, const float* variance, const float* weight) {
+  std::vector<float> scale(static_cast<size_t>(columns));
+  for (int64_t c = 0; c < columns; ++c) {
+    scale[c] = static_cast<float>(weight[c] / std::sqrt(static_cast<double>(variance[c]) + epsilon));
+  }
+  return scale;
+}
+
+}  // namespace
+
+void CpuKernels::softmax(Rows shape, const float* x, float* y) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  parallel_for(threads_, shape.rows, row_grain(shape.columns), [&](int64_t begin, int64_t end) {
+    inner.softmax(end - begin, shape.columns, x + begin * shape.columns, y + begin * shape.columns);
+  });
+}
+
+void CpuKernels::softmax_vjp(Rows shape, int targets, const float* y, const float* dy, float* dx) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t columns = shape.columns;
+  parallel_for(threads_, targets * shape.rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, shape.rows, [&](int64_t row, int64_t phase, int64_t count) {
+      inner.softmax_vjp(count, columns, y + phase * columns, dy + row * columns, dx + row * columns);
+    });
+  });
+}
+
+void CpuKernels::log_softmax(Rows shape, const float* x, float* y) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  parallel_for(threads_, shape.rows, row_grain(shape.columns), [&](int64_t begin, int64_t end) {
+    inner.log_softmax(end - begin, shape.columns, x + begin * shape.columns, y + begin * shape.columns);
+  });
+}
+
+void CpuKernels::log_softmax_vjp(Rows shape, int targets, const float* y, const float* dy, float* dx) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t columns = shape.columns;
+  parallel_for(threads_, targets * shape.rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, shape.rows, [&](int64_t row, int64_t phase, int64_t count) {
+      inner.log_softmax_vjp(count, columns, y + phase * columns, dy + row * columns, dx + row * columns);
+    });
+  });
+}
+
+void CpuKernels::column_sums(Rows shape, const float* x, float* y) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t repeats = repeats_for(shape.columns, shape.count());
+  const std::vector<double> sums =
+      sum_columns(threads_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
+        inner.add_values(rows, columns, x + offset, total);
+      });
+  for (int64_t c = 0; c < shape.columns; ++c) y[c] = static_cast<float>(sums[c]);
+}
+
+void CpuKernels::column_statistics(Rows shape, const float* x, float* statistics) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t repeats = repeats_for(shape.columns, shape.count());
+  const auto count = static_cast<double>(shape.rows);
+  std::vector<double> mean =
+      sum_columns(threads_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
+        inner.add_values(rows, columns, x + offset, total);
+      });
+  for (double& value : mean) value /= count;
+  mean.resize(static_cast<size_t>(repeats * shape.columns));
+  for (int64_t i = shape.columns; i < repeats * shape.columns; ++i) mean[i] = mean[i - shape.columns];
+  const std::vector<double> squares =
+      sum_columns(threads_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
+        inner.add_squares(rows, columns, x + offset, mean.data(), total);
+      });
+  for (int64_t c = 0; c < shape.columns; ++c) {
+    statistics[c] = static_cast<float>(mean[c]);
+    statistics[shape.columns + c] = static_cast<float>(squares[c] / count);
+  }
+}
+
+void CpuKernels::column_statistics_vjp(Rows shape, const float* x, const float* statistics, const float* dstatistics,
+                                       float* dx) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t columns = shape.columns, n = shape.count(), repeats = repeats_for(columns, n);
+  const auto count = static_cast<double>(shape.rows);
+  std::vector<float> offset(static_cast<size_t>(columns)), slope = offset;
+  for (int64_t c = 0; c < columns; ++c) {
+    offset[c] = static_cast<float>(dstatistics[c] / count);
+    slope[c] = static_cast<float>(2.0 * dstatistics[columns + c] / count);
+  }
+  const Repeated means(statistics, columns, repeats), offsets(offset.data(), columns, repeats),
+      slopes(slope.data(), columns, repeats);
+  parallel_for(threads_, n, element_grain, [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, repeats * columns, [&](int64_t i, int64_t c, int64_t length) {
+      inner.statistics_vjp(length, x + i, means.data() + c, offsets.data() + c, slopes.data() + c, dx + i);
+    });
+  });
+}
+
+void CpuKernels::batch_norm(Rows shape, float epsilon, const float* x, const float* mean, const float* variance,
+                            const float* weight, const float* bias, float* y) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t columns = shape.columns, n = shape.count(), repeats = repeats_for(columns, n);
+  const std::vector<float> scale = batch_norm_scale(columns, epsilon, variance, weight);
+  const Repeated means(mean, columns, repeats), scales(scale.data(), columns, repeats), biases(bias, columns, repeats);
+  parallel_for(threads_, n, element_grain, [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, repeats * columns, [&](int64_t i, int64_t c, int64_t count) {
+      inner.normalise(count, x + i, means.data() + c, scales.data() + c, biases.data() + c, y + i);
+    });
+  });
+}
+
+void CpuKernels::batch_norm_vjp(Rows shape, int targets, float epsilon, const float* variance, const float* weight,
+                                const float* dy, float* dx) {
+  const std::vector<float> scale = batch_norm_scale(shape.columns, epsilon, variance, weight);
+  combine(Binary::multiply, targets * shape.count(), shape.columns, dy, scale.data(), dx);
+}
+
+void CpuKernels::batch_norm_parameter_vjp(Rows shape, float epsilon, const float* x, const float* mean,
+                                          const float* variance, const float* weight, const float* dy, float* d) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t columns = shape.columns, repeats = repeats_for(columns, shape.count());
+  const Repeated means(mean, columns, repeats);
+  const std::vector<double> sums =
+      sum_columns(threads_, shape, repeats, 2, [&](int64_t rows, int64_t width, int64_t offset, double* total) {
+        inner.add_products(rows, width, x + offset, means.data(), dy + offset, total);
+      });
+  for (int64_t c = 0; c < columns; ++c) {
+    const double inverse = 1.0 / std::sqrt(static_cast<double>(variance[c]) + epsilon);
+    const double dy_sum = sums[c], product_sum = sums[columns + c];
+    d[c] = static_cast<float>(-weight[c] * inverse * dy_sum);
+    d[columns + c] = static_cast<float>(-0.5 * weight[c] * inverse * inverse * inverse * product_sum);
+    d[2 * columns + c] = static_cast<float>(inverse * product_sum);
+    d[3 * columns + c] = static_cast<float>(dy_sum);
+  }
+}
+
+void CpuKernels::row_dots(Rows shape, int targets, const float* a, const float* m, float* y) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t columns = shape.columns;
+  parallel_for(threads_, targets * shape.rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, shape.rows, [&](int64_t row, int64_t phase, int64_t count) {
+      inner.row_dots(count, columns, a ? a + phase * columns : nullptr, m + row * columns, y + row);
+    });
+  });
+}
+
+void CpuKernels::pixel_dots(Rows shape, int64_t batch, int targets, const float* a, const float* shift, const float* w,
+                            float* y) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t columns = shape.columns, pixels = shape.rows / batch;
+  const int64_t grain = std::max<int64_t>(1, row_grain(columns) / targets);
+  parallel_for(threads_, shape.rows, grain, [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, pixels, [&](int64_t row, int64_t, int64_t count) {
+      const int64_t image = row / pixels;
+      inner.pixel_dots(count, columns, targets, batch * columns, batch * pixels, a + row * columns, shift,
+                       w + image * columns, y + row);
+    });
+  });
+}
+
+void CpuKernels::label_ranks(Rows shape, const float* x, const int32_t* label, int32_t* rank) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  parallel_for(threads_, shape.rows, row_grain(shape.columns), [&](int64_t begin, int64_t end) {
+    inner.label_ranks(end - begin, shape.columns, x + begin * shape.columns, label + begin, rank + begin);
+  });
+}
+
+}  // namespace hp
