@@ -6,8 +6,10 @@
 
 namespace hp {
 
-Value Graph::input(const std::string& name, Shape shape) {
-  return append({.op = nullptr, .kind = OpKind::input, .name = name, .inputs = {}, .consumers = {}, .shape = shape});
+Value Graph::input(const std::string& name, Shape shape, bool is_nonnegative) {
+  Node node{.op = nullptr, .kind = OpKind::input, .name = name, .inputs = {}, .consumers = {}, .shape = shape};
+  node.is_nonnegative = is_nonnegative;
+  return append(std::move(node));
 }
 
 Value Graph::parameter(const std::string& name, Shape shape) {
@@ -93,7 +95,7 @@ Graph Graph::with_batch(int64_t batch) const {
   Graph graph;
   for (const Node& node : nodes_) {
     if (node.kind == OpKind::input) {
-      graph.input(node.name, node.shape.with(0, batch));
+      graph.input(node.name, node.shape.with(0, batch), node.is_nonnegative);
     } else if (node.kind == OpKind::parameter) {
       graph.parameter(node.name, node.shape);
     } else {

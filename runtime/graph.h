@@ -22,12 +22,13 @@ struct Node {
   std::vector<int> inputs;
   std::vector<int> consumers;
   Shape shape;
-  bool is_constant = false;  // comes from parameters alone
+  bool is_constant = false;     // comes from parameters alone
+  bool is_nonnegative = false;  // an input that is >= 0 for every image
 };
 
 class Graph {
  public:
-  Value input(const std::string& name, Shape shape);
+  Value input(const std::string& name, Shape shape, bool is_nonnegative = false);
   Value parameter(const std::string& name, Shape shape);  // `name` is that of the tensor in Parameters
   // Infers the shape; throws hp::Error that names the node if the inputs do not fit or the name is taken.
   Value add(OpPtr op, std::vector<Value> inputs, const std::string& name);

@@ -9,7 +9,7 @@ namespace {
 // Is a value >= 0 for every image? Follows the graph upwards through ops that keep the sign.
 bool is_nonnegative(const Graph& graph, int node) {
   const Node& n = graph.node(node);
-  if (!n.op) return false;
+  if (!n.op) return n.is_nonnegative;
   if (n.op->nonnegative(false)) return true;
   if (!n.op->nonnegative(true)) return false;
   for (int input : n.inputs) {
@@ -71,6 +71,12 @@ Composite& Composite::on(OpKind kind, RulePtr rule) {
 Composite& Composite::otherwise(RulePtr rule) {
   default_ = std::move(rule);
   return *this;
+}
+
+Composite Composite::without_first() const {
+  Composite copy = *this;
+  copy.first_.clear();
+  return copy;
 }
 
 Composite& Composite::reads_preactivations() {

@@ -97,6 +97,9 @@ class Composite {
   // The rules read values before their ReLU, also where they are <= 0: such values must be pinned (see pins()).
   Composite& reads_preactivations();
 
+  // The same rules without those for first ops: for a head, whose first op is not the network's.
+  Composite without_first() const;
+
   // One choice per node; nodes without an op have none. Throws hp::Error if a rule does not fit its node.
   std::vector<Choice> assign(const Graph& graph) const;
   std::vector<int> pins(const Graph& graph) const;  // nodes that an Executor must pin for this composite
