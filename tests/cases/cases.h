@@ -14,6 +14,11 @@ std::vector<KernelCase> rows_cases();
 std::vector<KernelCase> losses_cases();
 std::vector<KernelCase> maps_cases();
 std::vector<KernelCase> optimiser_cases();
+std::vector<KernelCase> conv_cases();
+std::vector<KernelCase> matmul_cases();
+std::vector<KernelCase> pool_cases();
+std::vector<KernelCase> resize_cases();
+std::vector<KernelCase> move_cases();
 
 struct Family {
   std::string name;
