@@ -45,6 +45,9 @@ class Graph {
   std::vector<int> match(
       std::string_view pattern) const;  // nodes with an op whose name or alias fits: "layer4.*.conv3"
 
+  // Every name and alias with its node.
+  const std::map<std::string, int, std::less<>>& names() const { return by_name_; }
+
   std::vector<Shape> input_shapes(int index) const;
   // The same network for another batch size: the outermost extent of every input becomes `batch`.
   Graph with_batch(int64_t batch) const;

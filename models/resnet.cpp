@@ -1,0 +1,90 @@
+#include "models/resnet.h"
+
+#include "models/builder.h"
+#include "runtime/ops/shape_ops.h"
+
+namespace hp {
+
+namespace {
+
+struct BlockSpec {
+  std::string name;  // "layer1.0"
+  int64_t width = 0, stride = 1;
+};
+
+Value join(Graph& graph, Value branch, Value shortcut, const std::string& name) {
+  const Value sum = graph.add(std::make_shared<AddOp>(), {branch, shortcut}, name + ".add");
+  return relu(graph, sum, name);
+}
+
+// torchvision shares one ReLU module within a block; here every node has its own name, and the block's output has the
+// block's name.
+Value basic_branch(Graph& graph, Value x, const BlockSpec& block) {
+  Value y = conv_bn(graph, x, {block.name + ".conv1", block.name + ".bn1", block.width, 3, block.stride, 1});
+  y = relu(graph, y, block.name + ".relu1");
+  return conv_bn(graph, y, {block.name + ".conv2", block.name + ".bn2", block.width, 3, 1, 1});
+}
+
+Value bottleneck_branch(Graph& graph, Value x, const BlockSpec& block) {
+  Value y = conv_bn(graph, x, {block.name + ".conv1", block.name + ".bn1", block.width, 1, 1, 0});
+  y = relu(graph, y, block.name + ".relu1");
+  y = conv_bn(graph, y, {block.name + ".conv2", block.name + ".bn2", block.width, 3, block.stride, 1});
+  y = relu(graph, y, block.name + ".relu2");
+  return conv_bn(graph, y, {block.name + ".conv3", block.name + ".bn3", 4 * block.width, 1, 1, 0});
+}
+
+Value projection(Graph& graph, Value x, const BlockSpec& block, int64_t channels) {
+  return conv_bn(graph, x, {block.name + ".downsample.0", block.name + ".downsample.1", channels, 1, block.stride, 0});
+}
+
+// Option A: every second row and column, zero channels on both sides. No parameters.
+Value padded_shortcut(Graph& graph, Value x, const BlockSpec& block) {
+  const std::string name = block.name + ".shortcut";
+  const int64_t missing = block.width - graph.shape(x)[-1];
+  x = graph.add(std::make_shared<SliceOp>(SliceOp::Params{.axis = 1, .begin = 0, .step = block.stride, .count = 0}),
+                {x}, name + ".rows");
+  x = graph.add(std::make_shared<SliceOp>(SliceOp::Params{.axis = 2, .begin = 0, .step = block.stride, .count = 0}),
+                {x}, name + ".columns");
+  return graph.add(
+      std::make_shared<PadOp>(PadOp::Params{.axis = 3, .before = missing / 2, .after = missing - missing / 2}), {x},
+      name + ".pad");
+}
+
+}  // namespace
+
+Value append_resnet(Graph& graph, Value model_input, const ResNetParams& params) {
+  Value x = conv_bn(graph, model_input, {"conv1", "bn1", 64, 7, 2, 3});
+  x = relu(graph, x, "relu");
+  x = max_pool(graph, x, {.window = 3, .stride = 2, .padding = 1}, "maxpool");
+  for (int stage = 0; stage < 4; ++stage) {
+    for (int64_t b = 0; b < params.blocks[static_cast<size_t>(stage)]; ++b) {
+      const BlockSpec block{fmt::format("layer{}.{}", stage + 1, b), int64_t{64} << stage, b == 0 && stage > 0 ? 2 : 1};
+      const int64_t channels = params.bottleneck ? 4 * block.width : block.width;
+      const Value branch = params.bottleneck ? bottleneck_branch(graph, x, block) : basic_branch(graph, x, block);
+      const bool project = block.stride != 1 || graph.shape(x)[-1] != channels;
+      const Value shortcut = project ? projection(graph, x, block, channels) : x;
+      x = join(graph, branch, shortcut, block.name);
+    }
+  }
+  return x;
+}
+
+Value append_cifar_resnet(Graph& graph, Value model_input, const CifarResNetParams& params) {
+  Value x = conv_bn(graph, model_input, {"conv1", "bn1", 16, 3, 1, 1});
+  x = relu(graph, x, "relu");
+  for (int stage = 0; stage < 3; ++stage) {
+    for (int64_t b = 0; b < params.blocks; ++b) {
+      const BlockSpec block{fmt::format("layer{}.{}", stage + 1, b), int64_t{16} << stage, b == 0 && stage > 0 ? 2 : 1};
+      const Value branch = basic_branch(graph, x, block);
+      Value shortcut = x;
+      if (block.stride != 1) {
+        shortcut = params.shortcut == Shortcut::pad ? padded_shortcut(graph, x, block)
+                                                    : projection(graph, x, block, block.width);
+      }
+      x = join(graph, branch, shortcut, block.name);
+    }
+  }
+  return x;
+}
+
+}  // namespace hp

@@ -1,0 +1,30 @@
+// ResNets: torchvision's v1.5 (He et al. 2015, stride on the 3x3 of a bottleneck) and the small CIFAR form (section 4.2
+// of the same paper).
+#pragma once
+
+#include <array>
+
+#include "models/backbone.h"
+
+namespace hp {
+
+struct ResNetParams {
+  std::array<int64_t, 4> blocks{2, 2, 2, 2};
+  bool bottleneck = false;
+};
+
+enum class Shortcut { pad, conv };  // option A (subsample and pad with zero channels) and option B (1x1 convolution)
+
+struct CifarResNetParams {
+  int64_t blocks = 3;  // per stage: depth 6 * blocks + 2
+  Shortcut shortcut = Shortcut::pad;
+};
+
+// Appends the network behind node "model_input"; names follow torchvision: conv1, bn1, relu, maxpool, layer1.0.conv1
+// ... Returns the last feature map, [batch, height / 32, width / 32, 512 or 2048].
+Value append_resnet(Graph& graph, Value model_input, const ResNetParams& params);
+
+// The same for CIFAR: 16, 32, 64 channels, three stages; returns [batch, height / 4, width / 4, 64].
+Value append_cifar_resnet(Graph& graph, Value model_input, const CifarResNetParams& params);
+
+}  // namespace hp
