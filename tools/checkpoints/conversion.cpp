@@ -1,0 +1,179 @@
+#include "tools/checkpoints/conversion.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+
+#include "runtime/error.h"
+#include "runtime/safetensors.h"
+#include "runtime/text.h"
+#include "tools/checkpoints/architecture.h"
+#include "tools/checkpoints/key_selection.h"
+
+namespace hp {
+namespace {
+
+constexpr std::string_view converter = "convert-weights 0.1.0";
+
+bool is_floating(ElementType type) {
+  return type == ElementType::f64 || type == ElementType::f32 || type == ElementType::f16 || type == ElementType::bf16;
+}
+
+bool is_running_statistic(std::string_view name) {
+  return name.ends_with(".running_mean") || name.ends_with(".running_var");
+}
+
+std::string type_and_shape(const CheckpointTensor& tensor) {
+  return fmt::format("{} {}", name_of(tensor.type), tensor.view.shape.str());
+}
+
+// An object that foreign code should have made is not a tensor, and what it was meant to be nobody knows.
+void refuse_foreign(const Checkpoint& checkpoint, const std::string& wrapper) {
+  for (const CheckpointItem& item : checkpoint.items) {
+    const bool selected = wrapper.empty() || item.name == wrapper || item.name.starts_with(wrapper + ".");
+    require(
+        !item.foreign || !selected,
+        "[convert] {} is {}, which is not read because nothing in a checkpoint is executed; save a plain state_dict()",
+        item.name.empty() ? "the file's object" : printable(item.name), item.what);
+  }
+}
+
+// The classifier's shape in the model, or nothing if the file's is none: [classes, channels] or, as a 1x1 convolution,
+// with two more ones.
+bool classifier_shape(const Shape& stored, const std::string& name, int64_t channels, Shape& shape) {
+  if (name == "head.bias") {
+    shape = stored;
+    return stored.rank() == 1 && stored[0] > 0;
+  }
+  if (stored.rank() != 2 && !(stored.rank() == 4 && stored[2] == 1 && stored[3] == 1)) return false;
+  shape = {stored[0], stored[1]};
+  return stored[0] > 0 && stored[1] == channels;
+}
+
+class Planner {
+ public:
+  Planner(const Checkpoint& checkpoint, const KeySelection& selection)
+      : checkpoint_(checkpoint), selection_(selection) {
+    plan_.architecture = selection.architecture;
+    plan_.key_map = selection.map.name;
+    plan_.wrapper = selection.wrapper;
+    plan_.prefix = selection.prefix;
+    plan_.preprocessing = selection.map.preprocessing;
+  }
+
+  Conversion plan() {
+    sort_keys();
+    for (const ExpectedTensor& tensor : expected_tensors(selection_.architecture)) use_expected(tensor);
+    use_classifier();
+    for (const auto& [name, tensor] : found_)
+      plan_.unexpected.push_back(fmt::format("{}: {}", printable(checkpoint_.tensors[tensor].name),
+                                             type_and_shape(checkpoint_.tensors[tensor])));
+    for (const CheckpointItem& item : checkpoint_.items) plan_.dropped.push_back({item.name, item.what});
+    return std::move(plan_);
+  }
+
+ private:
+  void sort_keys() {
+    for (const MappedKey& key : selection_.keys) {
+      const std::string& source = checkpoint_.tensors[key.tensor].name;
+      if (!key.canonical.name) {
+        plan_.dropped.push_back({source, key.canonical.reason});
+        continue;
+      }
+      const auto [known, added] = found_.emplace(*key.canonical.name, key.tensor);
+      require(added, "[convert] both {} and {} become {}; give --prefix",
+              printable(checkpoint_.tensors[known->second].name), printable(source), printable(*key.canonical.name));
+    }
+  }
+
+  void use_expected(const ExpectedTensor& expected) {
+    const auto found = found_.find(expected.name);
+    if (found == found_.end()) {
+      plan_.missing.push_back(fmt::format("{} {}", expected.name, expected.shape.str()));
+      return;
+    }
+    const CheckpointTensor& tensor = checkpoint_.tensors[found->second];
+    if (tensor.view.shape == expected.shape && is_floating(tensor.type)) {
+      use(found->second, expected.name, expected.shape);
+    } else {
+      plan_.wrong.push_back(fmt::format("{}: got {}; expected floating point {}", expected.name, type_and_shape(tensor),
+                                        expected.shape.str()));
+    }
+    found_.erase(found);
+  }
+
+  void use_classifier() {
+    for (const std::string name : {"head.weight", "head.bias"}) {
+      const auto found = found_.find(name);
+      if (found == found_.end()) continue;
+      const CheckpointTensor& tensor = checkpoint_.tensors[found->second];
+      const int64_t channels = feature_channels(selection_.architecture);
+      Shape shape;
+      const bool fits = classifier_shape(tensor.view.shape, name, channels, shape) && is_floating(tensor.type) &&
+                        (plan_.classes == 0 ? name == "head.weight" : shape[0] == plan_.classes);
+      if (fits) {
+        plan_.classes = shape[0];
+        use(found->second, name, shape);
+      } else {
+        plan_.wrong.push_back(
+            fmt::format("{} (classifier): got {}; expected floating point [classes, {}] and [classes]", name,
+                        type_and_shape(tensor), channels));
+      }
+      found_.erase(found);
+    }
+  }
+
+  void use(size_t tensor, const std::string& name, const Shape& shape) {
+    plan_.used.push_back({tensor, name, shape});
+    (is_running_statistic(name) ? plan_.running_statistics : plan_.parameters) += shape.count();
+  }
+
+  const Checkpoint& checkpoint_;
+  const KeySelection& selection_;
+  std::map<std::string, size_t> found_;  // canonical name to tensor; what is left at the end is unexpected
+  Conversion plan_;
+};
+
+std::string joined(const std::vector<std::string>& names) {
+  constexpr size_t shown = 5;
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < shown; ++i) text += (i ? "; " : "") + names[i];
+  return names.size() > shown ? fmt::format("{}; and {} more", text, names.size() - shown) : text;
+}
+
+}  // namespace
+
+Conversion plan_conversion(const Checkpoint& checkpoint, const ConversionOptions& options) {
+  if (checkpoint.tensors.empty()) refuse_foreign(checkpoint, "");
+  require(!checkpoint.tensors.empty(), "[convert] the file holds no tensors; see --list");
+  const KeySelection selection = select_keys(checkpoint, options);
+  refuse_foreign(checkpoint, selection.wrapper);
+  return Planner(checkpoint, selection).plan();
+}
+
+Parameters convert(const Checkpoint& checkpoint, const Conversion& conversion, const std::filesystem::path& source) {
+  require(conversion.missing.empty(), "[convert] {}: {} tensors of {} are missing: {}", source.string(),
+          conversion.missing.size(), conversion.architecture, joined(conversion.missing));
+  require(conversion.wrong.empty(), "[convert] {}: {} tensors do not fit {}: {}", source.string(),
+          conversion.wrong.size(), conversion.architecture, joined(conversion.wrong));
+  require(conversion.unexpected.empty(),
+          "[convert] {}: {} has no {} of these tensors, so the file is of another network: {}", source.string(),
+          conversion.architecture, conversion.unexpected.size(), joined(conversion.unexpected));
+  Parameters parameters;
+  for (const UsedTensor& used : conversion.used) {
+    const CheckpointTensor& tensor = checkpoint.tensors[used.tensor];
+    const Tensor values = checkpoint.read(tensor).reshaped(used.shape);
+    require_finite(values, fmt::format("{} ({} of {})", used.name, printable(tensor.name), source.string()));
+    parameters.set(used.name, values);
+  }
+  parameters.metadata = {{"architecture", conversion.architecture},
+                         {"preprocessing", conversion.preprocessing},
+                         {"classes", std::to_string(conversion.classes)},
+                         {"source", source.filename().string()},
+                         {"source_sha256", sha256(source)},
+                         {"key_map", conversion.key_map},
+                         {"converter", std::string(converter)}};
+  return parameters;
+}
+
+}  // namespace hp

@@ -1,0 +1,57 @@
+// Deciding how a checkpoint becomes the weights of one of our models, and doing it.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "runtime/parameters.h"
+#include "tools/checkpoints/checkpoint.h"
+
+namespace hp {
+
+// What the user may fix; an empty text is found from the file's names and shapes.
+struct ConversionOptions {
+  std::string architecture;  // one of architecture_names()
+  std::string source;        // the name of a key map
+  std::string prefix;        // of the names that belong to the backbone; "." for none
+};
+
+struct UsedTensor {
+  size_t tensor;     // into Checkpoint::tensors
+  std::string name;  // canonical; the classifier is head.weight [classes, channels] and head.bias [classes]
+  Shape shape;       // as the model has it: a classifier may be stored as a 1x1 convolution
+};
+
+struct DroppedTensor {
+  std::string name;  // in the file
+  std::string reason;
+};
+
+// A conversion that can be judged before anything is written.
+struct Conversion {
+  std::string architecture, key_map, wrapper, prefix, preprocessing;
+  std::vector<UsedTensor> used;  // in the model's order, the classifier last
+  std::vector<DroppedTensor> dropped;
+  std::vector<std::string> missing;     // "layer1.0.conv1.weight [16, 16, 3, 3]"
+  std::vector<std::string> wrong;       // "conv1.weight: got F32 [16, 3, 5, 5]; expected [16, 3, 3, 3]"
+  std::vector<std::string> unexpected;  // belongs to the backbone by its name, but the architecture has no such tensor
+
+  bool complete() const { return missing.empty() && wrong.empty() && unexpected.empty(); }
+  int64_t classes = 0;             // rows of the classifier; 0 without one
+  int64_t parameters = 0;          // elements, classifier included, running statistics not
+  int64_t running_statistics = 0;  // elements
+};
+
+// Throws hp::Error if no architecture fits or if the selected dictionary holds objects made by foreign code.
+Conversion plan_conversion(const Checkpoint& checkpoint, const ConversionOptions& options);
+
+// Reads the used tensors as float32 and adds the metadata: architecture, preprocessing, classes, source, source_sha256,
+// key_map, converter. Throws hp::Error if the conversion is not complete, or on a value that is not finite.
+Parameters convert(const Checkpoint& checkpoint, const Conversion& conversion, const std::filesystem::path& source);
+
+// The conversion as a few lines of text; the list of what a file holds, one line a tensor.
+std::string report(const Checkpoint& checkpoint, const Conversion& conversion);
+std::string listing(const Checkpoint& checkpoint);
+
+}  // namespace hp
