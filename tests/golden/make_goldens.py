@@ -9,12 +9,20 @@ import time
 
 import torch
 
+import end_to_end
 import image_goldens
+import nodes
 import versions
 
-PARTS = {
-    "images": lambda arguments, found: image_goldens.make(arguments.out, found),
-}
+NETWORKS = ("resnet20", "resnet56", "resnet18", "resnet50")
+PARTS = {"images": lambda arguments, found: image_goldens.make(arguments.out, found)}
+for network in NETWORKS:
+    PARTS[network + "_pick"] = lambda arguments, found, network=network: end_to_end.pick(
+        network, arguments.out, arguments.shared)
+    PARTS[network] = lambda arguments, found, network=network: end_to_end.make(
+        network, arguments.out, arguments.shared, found)
+    PARTS[network + "_nodes"] = lambda arguments, found, network=network: nodes.make(
+        network, arguments.out, arguments.shared, found)
 
 
 def main():
@@ -23,13 +31,14 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=here, help="folder to write to (default: this one)")
     parser.add_argument("--shared", type=pathlib.Path, default=here.parents[2] / "shared",
                         help="folder with data/checkpoints and data/cifar10-jpeg")
-    parser.add_argument("--only", action="append", choices=sorted(PARTS), help="make this part only (may be repeated)")
+    parser.add_argument("--only", action="append", choices=sorted(PARTS),
+                        help="make this part only (may be repeated); the *_pick parts are made only so")
     parser.add_argument("--any-versions", action="store_true", help="warn instead of stop at other versions")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = versions.check(arguments.any_versions)
     for name, part in PARTS.items():
-        if arguments.only and name not in arguments.only:
+        if name not in arguments.only if arguments.only else name.endswith("_pick"):
             continue
         start = time.time()
         print(f"{name}: {part(arguments, found)} ({time.time() - start:.0f} s)", flush=True)
