@@ -94,6 +94,25 @@ float from_float16(uint16_t bits) {
 
 float from_bfloat16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
+uint16_t to_float16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000U);
+  uint32_t magnitude = bits & 0x7FFFFFFFU;
+  constexpr uint32_t infinity = 0x7F800000U, overflow = 0x477FF000U, smallest_normal = 0x38800000U;
+  uint32_t half = 0;
+  if (magnitude > infinity) {
+    half = 0x7E00U;  // NaN
+  } else if (magnitude >= overflow) {
+    half = 0x7C00U;
+  } else if (magnitude < smallest_normal) {  // adding 1/2 rounds to multiples of 2^-24, the step of the subnormals
+    half = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5F) - std::bit_cast<uint32_t>(0.5F);
+  } else {
+    magnitude += 0xFFFU + ((magnitude >> 13) & 1U);
+    half = (magnitude - (112U << 23)) >> 13;
+  }
+  return static_cast<uint16_t>(sign | half);
+}
+
 StridedView StridedView::contiguous(const Shape& shape) {
   StridedView view{.shape = shape};
   if (shape.count() == 0) return view;  // the other extents may be so large that their products overflow

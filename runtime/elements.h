@@ -21,6 +21,7 @@ ElementType element_type(DType);
 
 float from_float16(uint16_t bits);  // IEEE 754 binary16, subnormals and infinities included
 float from_bfloat16(uint16_t bits);
+uint16_t to_float16(float value);  // to the nearest, ties to even; infinity from 65520 on
 
 // Elements of `storage` at offset + sum of index x stride, all counted in elements.
 struct StridedView {

@@ -64,6 +64,7 @@ class Propagator {
   }
 
   const std::vector<Choice>& choices() const { return choices_; }
+  size_t bytes() const { return pool_.bytes(); }  // device memory held for messages, prepared and scratch values
 
  private:
   struct Route;  // which nodes a set of entries and taps visits, and where their messages lie

@@ -1,0 +1,80 @@
+#include "runtime/plan.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/support/small_nets.h"
+
+using namespace hp;
+
+namespace {
+
+const Step* step_of(const Plan& plan, int node) {
+  for (const Step& step : plan.steps()) {
+    if (step.node == node) return &step;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("plan: blocks that live together never overlap, and reuse pays") {
+  std::vector<Lifetime> blocks;
+  size_t sum = 0;
+  for (uint32_t i = 0; i < 200; ++i) {
+    const int first = static_cast<int>(golden::mix(i, 1) % 100);
+    blocks.push_back({golden::mix(i, 2) % 5000, first, first + static_cast<int>(golden::mix(i, 3) % 10)});
+    sum += blocks.back().bytes;
+  }
+  const Layout layout = lay_out(blocks);
+  for (size_t a = 0; a < blocks.size(); ++a) {
+    CHECK(layout.offsets[a] % 64 == 0);
+    CHECK(layout.offsets[a] + blocks[a].bytes <= layout.bytes);
+    for (size_t b = 0; b < a; ++b) {
+      const bool together = blocks[a].first <= blocks[b].last && blocks[b].first <= blocks[a].last;
+      const bool apart = layout.offsets[a] + blocks[a].bytes <= layout.offsets[b] ||
+                         layout.offsets[b] + blocks[b].bytes <= layout.offsets[a];
+      if (together && blocks[a].bytes && blocks[b].bytes) REQUIRE(apart);
+    }
+  }
+  CHECK(layout.bytes < sum / 4);
+}
+
+TEST_CASE("plan: what is fused, and what pinning forbids") {
+  // Folding is tested apart: here a graph without batch norm, as after folding.
+  Graph g;
+  const Value image = g.input("image", {1, 8, 8, 4});
+  auto conv = [&](Value x, const std::string& name) {
+    const Value w = g.parameter(name + ".weight", {4, 4, 3, 3});
+    Conv2dOp::Params params;
+    params.padding = 1;
+    return g.add(std::make_shared<Conv2dOp>(params), {x, w}, name);
+  };
+  const Value r1 = relu(g, conv(image, "c1"), "r1");
+  const Value c2 = conv(r1, "c2");
+  const Value sum = g.add(std::make_shared<AddOp>(), {c2, r1}, "sum");
+  const Value r2 = relu(g, sum, "r2");
+  const int c1 = g.find("c1");
+
+  const Plan inference(g, Keep::outputs, {});
+  CHECK(inference.steps().size() == 2);
+  REQUIRE(step_of(inference, c2.index));
+  CHECK(step_of(inference, c2.index)->addend == r1.index);
+  CHECK(step_of(inference, c2.index)->relu);
+  CHECK(step_of(inference, c2.index)->result == r2.index);
+  CHECK_FALSE(inference.readable(c1));
+  CHECK_FALSE(inference.readable(c2.index));
+  CHECK(inference.readable(r2.index));
+
+  const Plan walk(g, Keep::everything, {});
+  CHECK(walk.steps().size() == 3);
+  CHECK(walk.holder(c1) == r1.index);
+  CHECK(walk.holder(sum.index) == r2.index);
+  CHECK(walk.holder(c2.index) == c2.index);
+  CHECK(walk.readable(c2.index));
+
+  const std::vector<int> pins{c1, sum.index};
+  const Plan pinned(g, Keep::everything, pins);
+  CHECK(pinned.steps().size() == 5);
+  CHECK(pinned.holder(c1) == c1);
+  CHECK(pinned.holder(sum.index) == sum.index);
+}
