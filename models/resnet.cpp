@@ -1,6 +1,7 @@
 #include "models/resnet.h"
 
 #include "models/builder.h"
+#include "runtime/error.h"
 #include "runtime/ops/shape_ops.h"
 
 namespace hp {
