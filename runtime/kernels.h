@@ -137,8 +137,9 @@ class Kernels {
   virtual void blend_signs(int64_t n, float positive, float negative, const float* x, float* y) = 0;
 
   // --- relevance (attribution.md B): stab(d) = d + epsilon * sgn(d), sgn(0) = +1
-  // ------------------------------------------------------------ ratio[i] = numerator[i] / stab(denominator[i mod
-  // period]); a null numerator means 1
+  // ------------------------------------------------------------
+  // ratio[i] = numerator[i] / stab(denominator[i mod period]), 0 where that stab is 0 (epsilon = 0 at a 0); a null
+  // numerator means 1
   virtual void stabilised_ratio(int64_t n, int64_t period, float epsilon, const float* numerator,
                                 const float* denominator, float* ratio) = 0;
   // Gamma rule for x >= 0: with z the output and p = conv(x, w+) + b+: d = z > 0 ? z + gamma p : (1 + gamma) z - gamma

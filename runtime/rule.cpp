@@ -1,5 +1,7 @@
 #include "runtime/rule.h"
 
+#include <algorithm>
+
 #include "runtime/error.h"
 
 namespace hp {
@@ -29,8 +31,8 @@ bool NodeView::only_into_relu() const {
   return consumers.size() == 1 && activations.graph().node(consumers[0]).kind == OpKind::relu;
 }
 
-void VjpRule::check(const Graph& graph, int node) const {
-  if (form_ == Form::multiplier) return;
+std::string VjpRule::objection(const Graph& graph, int node) const {
+  if (form_ == Form::multiplier) return {};
   switch (graph.node(node).kind) {
     case OpKind::max_pool:
     case OpKind::concat:
@@ -38,13 +40,11 @@ void VjpRule::check(const Graph& graph, int node) const {
     case OpKind::pad:
     case OpKind::reshape:
     case OpKind::add:
-      return;
+    case OpKind::detach:
+      return {};
     default:
-      fail(
-          "[rule] the vector-Jacobian product on relevance is not meaningful at '{}'; got {}; expected an op that "
-          "moves values: give "
-          "the node a rule of its own",
-          graph.node(node).name, name_of(graph.node(node).kind));
+      return fmt::format("got {}; expected an op that moves values (max_pool, concat, slice, pad, reshape, add)",
+                         name_of(graph.node(node).kind));
   }
 }
 
@@ -58,8 +58,8 @@ Composite& Composite::at(std::string pattern, RulePtr rule) {
   return *this;
 }
 
-Composite& Composite::first(OpKind kind, RulePtr rule) {
-  first_[kind] = std::move(rule);
+Composite& Composite::first(std::set<OpKind> kinds, RulePtr rule) {
+  first_[std::move(kinds)] = std::move(rule);
   return *this;
 }
 
@@ -84,30 +84,52 @@ Composite& Composite::reads_preactivations() {
   return *this;
 }
 
+struct Composite::Found {
+  std::vector<std::vector<int>> matches;          // nodes of each pattern, ascending
+  std::map<int, const std::set<OpKind>*> firsts;  // first nodes, with the kinds that they are the first of
+};
+
 std::vector<Choice> Composite::assign(const Graph& graph) const {
-  // Nodes lie in data-flow order, so the first of its kind that depends on an input is the first that the image meets.
-  std::map<OpKind, int> firsts;
+  Found found;
+  for (const auto& [pattern, rule] : patterns_) found.matches.push_back(graph.match(pattern));
+  for (const auto& [kinds, rule] : first_) {
+    // Nodes lie in data-flow order, so the first of its kind that depends on an input is the first that the image
+    // meets.
+    for (int i = 0; i < graph.size(); ++i) {
+      if (!graph.node(i).op || graph.node(i).is_constant || !kinds.contains(graph.node(i).kind)) continue;
+      found.firsts.emplace(i, &kinds);
+      break;
+    }
+  }
   std::vector<Choice> choices(static_cast<size_t>(graph.size()));
   for (int i = 0; i < graph.size(); ++i) {
     const Node& node = graph.node(i);
     if (!node.op || node.is_constant) continue;
-    firsts.emplace(node.kind, i);
-    choices[static_cast<size_t>(i)] = choose(graph, i, firsts);
-    choices[static_cast<size_t>(i)].rule->check(graph, i);
+    Choice& choice = choices[static_cast<size_t>(i)];
+    choice = choose(graph, i, found);
+    const std::string objection = choice.rule->objection(graph, i);
+    require(objection.empty(),
+            "[rule] {} (chosen for its {}) makes no sense at '{}'; {}; or give the node another rule",
+            choice.rule->name(), choice.reason, node.name, objection);
   }
   return choices;
 }
 
-Choice Composite::choose(const Graph& graph, int node, const std::map<OpKind, int>& firsts) const {
-  const Node& n = graph.node(node);
-  for (const auto& [pattern, rule] : patterns_) {
-    if (glob(pattern, n.name)) return {rule, "name " + pattern};
+Choice Composite::choose(const Graph& graph, int node, const Found& found) const {
+  for (size_t i = 0; i < patterns_.size(); ++i) {
+    const auto& [pattern, rule] = patterns_[i];
+    if (!std::binary_search(found.matches[i].begin(), found.matches[i].end(), node)) continue;
+    const bool exact = pattern.find_first_of("*?") == std::string::npos;
+    if (exact || rule->objection(graph, node).empty()) return {rule, "name " + pattern};
   }
-  auto first = first_.find(n.kind);
-  if (first != first_.end() && firsts.at(n.kind) == node)
-    return {first->second, fmt::format("first {}", name_of(n.kind))};
-  auto kind = kinds_.find(n.kind);
-  if (kind != kinds_.end()) return {kind->second, fmt::format("kind {}", name_of(n.kind))};
+  auto first = found.firsts.find(node);
+  if (first != found.firsts.end()) {
+    std::string names;
+    for (OpKind kind : *first->second) names += (names.empty() ? "" : " or ") + std::string(name_of(kind));
+    return {first_.at(*first->second), "first " + names};
+  }
+  auto kind = kinds_.find(graph.node(node).kind);
+  if (kind != kinds_.end()) return {kind->second, fmt::format("kind {}", name_of(graph.node(node).kind))};
   return {default_, "default"};
 }
 

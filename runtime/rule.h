@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -53,8 +54,9 @@ class Rule {
   // False for rules whose relevance is not a multiple of the input's value (zB, w2, flat): it cannot become a
   // multiplier again.
   virtual bool gives_multiple_of_input() const { return true; }
-  // Throws hp::Error if the rule makes no sense at this node.
-  virtual void check(const Graph&, int) const {}
+  // Why the rule makes no sense at this node, as the end of an error message: "got ...; expected ..."; empty if it
+  // does.
+  virtual std::string objection(const Graph&, int) const { return {}; }
 
   // What does not depend on the target (denominators, ratios): computed once per forward pass, kept in the walk's
   // arena.
@@ -74,7 +76,7 @@ class VjpRule final : public Rule {
   explicit VjpRule(Form form = Form::multiplier) : form_(form) {}
   std::string name() const override { return form_ == Form::multiplier ? "vjp" : "vjp on relevance"; }
   Form takes() const override { return form_; }
-  void check(const Graph& graph, int node) const override;
+  std::string objection(const Graph& graph, int node) const override;
   void pull(const NodeView&, std::span<const Tensor> prepared, const Message& out, int which, Tensor in) const override;
 
  private:
@@ -87,11 +89,14 @@ struct Choice {
   std::string reason;
 };
 
-// Ordered: name patterns first, then the first op of a kind that the data meets, then kinds, then the default.
+// Ordered: name patterns first, then the first op of some kinds that the data meets, then kinds, then the default.
+// Among name patterns the first that fits wins; among the others a later one replaces an earlier one. A pattern with a
+// wildcard passes over nodes that its rule objects to; everywhere else an objection is an error.
 class Composite {
  public:
   Composite& at(std::string pattern, RulePtr rule);
-  Composite& first(OpKind kind, RulePtr rule);
+  Composite& first(OpKind kind, RulePtr rule) { return first(std::set<OpKind>{kind}, std::move(rule)); }
+  Composite& first(std::set<OpKind> kinds, RulePtr rule);
   Composite& on(OpKind kind, RulePtr rule);
   Composite& otherwise(RulePtr rule);
   // The rules read values before their ReLU, also where they are <= 0: such values must be pinned (see pins()).
@@ -105,10 +110,12 @@ class Composite {
   std::vector<int> pins(const Graph& graph) const;  // nodes that an Executor must pin for this composite
 
  private:
-  Choice choose(const Graph& graph, int node, const std::map<OpKind, int>& firsts) const;
+  struct Found;  // what the patterns and the first ops are in one graph
+  Choice choose(const Graph& graph, int node, const Found& found) const;
 
   std::vector<std::pair<std::string, RulePtr>> patterns_;
-  std::map<OpKind, RulePtr> first_, kinds_;
+  std::map<std::set<OpKind>, RulePtr> first_;
+  std::map<OpKind, RulePtr> kinds_;
   RulePtr default_ = std::make_shared<VjpRule>();
   bool preactivations_ = false;
 };

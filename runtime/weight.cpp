@@ -11,6 +11,7 @@ void Weight::touch() {
   ++version_;
   derived_.clear();
   packs_.clear();
+  kept_.clear();
 }
 
 Weight& Weight::derived(Kernels& kernels, const Derivation& derivation) {
@@ -31,6 +32,12 @@ Weight& Weight::derived(Kernels& kernels, const Derivation& derivation) {
   }
   slot = std::make_unique<Weight>(values);
   return *slot;
+}
+
+const Tensor& Weight::kept(const std::string& key, const std::function<Tensor()>& make) {
+  Tensor& slot = kept_[key];
+  if (slot.empty()) slot = make();
+  return slot;
 }
 
 const Packed& Weight::packed(Kernels& kernels, const Conv2d& geometry, PackUse use) {

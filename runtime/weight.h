@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -48,6 +49,9 @@ class Weight {
 
   Weight& derived(Kernels&, const Derivation&);
   const Packed& packed(Kernels&, const Conv2d&, PackUse);
+  // A tensor that someone computed from this weight and nothing else that changes (a rule's constant denominator), made
+  // on first use.
+  const Tensor& kept(const std::string& key, const std::function<Tensor()>& make);
   int64_t packs_made() const { return packs_made_; }  // grows only when something had to be packed
 
  private:
@@ -56,6 +60,7 @@ class Weight {
   int64_t packs_made_ = 0;
   std::map<Derivation, std::unique_ptr<Weight>> derived_;
   std::map<std::string, std::unique_ptr<Packed>> packs_;
+  std::map<std::string, Tensor> kept_;
 };
 
 }  // namespace hp

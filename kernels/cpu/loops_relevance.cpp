@@ -20,7 +20,11 @@ void for_numerators(int64_t n, const float* numerator, F f) {
 }
 
 void stabilised_ratio(int64_t n, float epsilon, const float* numerator, const float* denominator, float* ratio) {
-  for_numerators(n, numerator, [=](int64_t i, float over) { ratio[i] = over / stabilised(denominator[i], epsilon); });
+  for_numerators(n, numerator, [=](int64_t i, float over) {
+    const float d = stabilised(denominator[i], epsilon);
+    const float share = over / d;
+    ratio[i] = d == 0.0f ? 0.0f : share;
+  });
 }
 
 void gamma_ratios(int64_t n, float epsilon, float gamma, const float* numerator, const float* z, const float* p,

@@ -29,6 +29,7 @@ class AffineOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  bool linear_in(int) const override { return true; }
 
  private:
   float scale_, shift_;

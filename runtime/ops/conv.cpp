@@ -47,6 +47,7 @@ Conv2d linear_geometry(int64_t rows, const Shape& w) {
 std::string Conv2dOp::describe() const {
   std::string text = "conv2d";
   if (params_.stride != 1) text += fmt::format(" /{}", params_.stride);
+  if (params_.padding != 0) text += fmt::format(" pad {}", params_.padding);
   if (params_.dilation != 1) text += fmt::format(" dilation {}", params_.dilation);
   if (params_.groups != 1) text += fmt::format(" groups {}", params_.groups);
   return text;
