@@ -82,7 +82,8 @@ bool MatmulKey::operator==(const MatmulKey& other) const {
 
 size_t DnnlHash::operator()(const ConvKey& key) const {
   const Conv2d& c = key.conv;
-  const int64_t flags = static_cast<int64_t>(key.use) * 8 + key.bias * 4 + key.addend * 2 + key.relu;
+  const int64_t flags =
+      static_cast<int64_t>(key.use) * 16 + static_cast<int64_t>(key.addend) * 4 + key.bias * 2 + key.relu;
   Mixer mixer;
   mixer << c.batch << c.height << c.width << c.channels << c.filters << c.kernel_height << c.kernel_width << c.stride
         << c.padding << c.dilation << c.groups << flags;

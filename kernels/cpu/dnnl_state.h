@@ -37,12 +37,16 @@ class DnnlCall {
   std::vector<dnnl_exec_arg_t> arguments_;
 };
 
-// What a convolution primitive computes; the three flags are the epilogue of `forward`.
+// What a convolution primitive computes; the last three are the epilogue of `forward`. An addend is read by the
+// primitive or, where it would do that wrongly, lies in the output before the call.
 enum class ConvUse { forward, input_gradient, weight_gradient };
+enum class Addend { none, read, in_output };
 struct ConvKey {
   Conv2d conv;
   ConvUse use = ConvUse::forward;
-  bool bias = false, addend = false, relu = false;
+  bool bias = false;
+  Addend addend = Addend::none;
+  bool relu = false;
   bool operator==(const ConvKey&) const = default;
 };
 struct MatmulKey {
@@ -54,10 +58,12 @@ struct DnnlHash {
   size_t operator()(const MatmulKey& key) const;
 };
 
-// A convolution weight in the layout `desc`; `name` tells two layouts apart.
+// The layout that a convolution wants for its weight; `name` tells two layouts apart. `addend` says how this shape
+// takes one.
 struct WeightLayout {
   dnnl::memory::desc desc;
   std::string name;
+  Addend addend = Addend::none;
 };
 
 class DnnlPacked final : public Packed {

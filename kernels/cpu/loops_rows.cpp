@@ -95,7 +95,7 @@ void pixel_dots(int64_t rows, int64_t columns, int targets, int64_t w_step, int6
       double total = 0;
       if (shift) {
 #pragma omp simd reduction(+ : total)
-        for (int64_t i = 0; i < columns; ++i) total += static_cast<double>(weight[i]) * (a[i] - shift[i]);
+        for (int64_t i = 0; i < columns; ++i) total += weight[i] * (static_cast<double>(a[i]) - shift[i]);
       } else {
         total = dot(columns, weight, a);
       }
