@@ -1,0 +1,221 @@
+#include "tools/experiment/experiment.h"
+
+#include <algorithm>
+#include <set>
+
+#include "runtime/error.h"
+#include "tools/experiment/schema.h"
+
+namespace hp {
+
+namespace {
+
+using nlohmann::json;
+
+std::filesystem::path beside(const std::filesystem::path& folder, const std::string& path) {
+  const std::filesystem::path given(path);
+  return given.is_absolute() || given.empty() ? given : (folder / given).lexically_normal();
+}
+
+// Names become file names.
+void check_name(const std::string& name, const std::string& path) {
+  const bool plain = std::all_of(name.begin(), name.end(),
+                                 [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
+  require(
+      plain && !name.empty() && name.size() <= 64 && name[0] != '.',
+      "[experiment] {}: not usable as a file name; got \"{}\"; expected at most 64 letters, digits, '-', '_' or '.'",
+      path, name);
+}
+
+void check_unique(std::set<std::string>& seen, const std::string& name, const std::string& path) {
+  check_name(name, path);
+  require(seen.insert(name).second, "[experiment] {}: name taken; got a second \"{}\"; expected unique names", path,
+          name);
+}
+
+DataConfig parse_data(const json& data, const std::filesystem::path& folder, uint64_t seed) {
+  DataConfig config;
+  config.type = data["type"];
+  config.root = beside(folder, data["root"]);
+  config.train = data["train"];
+  config.test = data["test"];
+  config.classes = data["classes"].get<std::vector<std::string>>();
+  config.train_subset.limit = data["train_limit"];
+  config.test_subset.limit = data["test_limit"];
+  config.train_subset.seed = config.test_subset.seed = seed;
+  config.voc_boxes = data["voc_boxes"] == "one_based" ? VocBoxes::one_based : VocBoxes::as_written;
+  return config;
+}
+
+void parse_probes(const json& probes, Experiment& experiment) {
+  std::set<std::string> seen;
+  for (size_t i = 0; i < probes.size(); ++i) {
+    const json& probe = probes[i];
+    const std::string path = fmt::format("/probes/{}", i);
+    ProbeSpec spec;
+    spec.name = probe["name"];
+    check_unique(seen, spec.name, path + "/name");
+    spec.head = head_kind(probe["head"].get<std::string>());
+    spec.loss = loss_kind(probe["loss"].get<std::string>());
+    spec.bias = probe["bias"];
+    spec.learning_rate = probe["learning_rate"];
+    const json& constant = probe["logit_constant"];
+    const bool off = constant.is_string();
+    require(!off || constant == "off",
+            "[experiment] {}/logit_constant: unknown value; got {}; expected a number or \"off\"", path,
+            constant.dump());
+    if (!off) spec.logit_constant = constant.get<float>();
+    experiment.probes.push_back(spec);
+    experiment.off_constant.push_back(off);
+  }
+}
+
+Recipe parse_recipe(const json& training, uint64_t seed) {
+  Recipe recipe;
+  recipe.learning_rate = training["learning_rate"];
+  recipe.momentum = training["momentum"];
+  recipe.weight_decay = training["weight_decay"];
+  recipe.nesterov = training["nesterov"];
+  recipe.epochs = training["epochs"];
+  recipe.batch_size = training["batch_size"];
+  recipe.shuffle.seed = seed;
+  const std::string schedule = training["schedule"];
+  if (schedule == "s1") recipe.schedule = Schedule::s1(recipe.epochs);
+  if (schedule == "s2") recipe.schedule = Schedule::s2(recipe.epochs);
+  if (schedule == "s3") recipe.schedule = Schedule::s3();
+  recipe.check();
+  return recipe;
+}
+
+void parse_attributions(const json& attributions, Experiment& experiment) {
+  std::set<std::string> seen;
+  for (size_t i = 0; i < attributions.size(); ++i) {
+    const json& item = attributions[i];
+    const std::string method = item["method"];
+    AttributionSpec spec{item.value("name", method), method, item["options"]};
+    check_unique(seen, spec.name, fmt::format("/attributions/{}/name", i));
+    experiment.attributions.push_back(spec);
+  }
+}
+
+EvaluationKind kind_of(const std::string& metric) {
+  if (metric == "epg") return EvaluationKind::epg;
+  if (metric == "entropy") return EvaluationKind::entropy;
+  return metric == "gini" ? EvaluationKind::gini : EvaluationKind::gridpg;
+}
+
+Smoothing smoothing_of(const std::string& name) {
+  return name == "none" ? Smoothing::none : name == "box5" ? Smoothing::box5 : Smoothing::gauss129;
+}
+
+EvaluationSpec parse_evaluation(const json& item, const std::string& path, const Experiment& experiment) {
+  EvaluationSpec spec;
+  spec.name = item.value("name", item["metric"].get<std::string>());
+  spec.kind = kind_of(item["metric"]);
+  spec.smoothing = smoothing_of(item["smoothing"]);
+  const std::string on = item["on"];
+  const bool grids = on == "auto" ? spec.kind != EvaluationKind::epg : on == "grids";
+  require(!(spec.kind == EvaluationKind::gridpg && !grids) && !(spec.kind == EvaluationKind::epg && grids),
+          "[experiment] {}/on: does not fit the metric; got \"{}\"; expected \"{}\" for {}", path, on,
+          grids ? "images" : "grids", item["metric"].get<std::string>());
+  spec.images = {grids, grids ? item["cells"].get<int64_t>() : 1,
+                 grids ? item["grids"].get<int64_t>() : item["images"].get<int64_t>(),
+                 grids ? item["confidence"].get<double>() : 0, grids ? item["per_class"].get<int64_t>() : 0};
+  std::vector<std::string> names;
+  for (const AttributionSpec& attribution : experiment.attributions) names.push_back(attribution.name);
+  spec.methods = item["methods"].get<std::vector<std::string>>();
+  for (const std::string& method : spec.methods) {
+    const std::string near = nearest_word(method, names);
+    require(std::find(names.begin(), names.end(), method) != names.end(),
+            "[experiment] {}/methods: unknown attribution; got \"{}\"; expected one of {}{}", path, method,
+            fmt::join(names, ", "), near.empty() ? "" : " (did you mean " + near + "?)");
+  }
+  if (spec.methods.empty()) spec.methods = names;
+  require(!spec.methods.empty(), "[experiment] {}: nothing to evaluate; got no attributions; expected at least one",
+          path);
+  return spec;
+}
+
+}  // namespace
+
+Experiment Experiment::parse(const json& file, const std::filesystem::path& folder) {
+  Experiment e;
+  e.resolved = checked(experiment_schema(), file);
+  const json& r = e.resolved;
+  e.name = r["name"];
+  check_name(e.name, "/name");
+  e.seed = r["seed"];
+  e.device = r["device"];
+  e.threads = r["threads"];
+  e.weights = beside(folder, r["backbone"]["weights"]);
+  e.data = parse_data(r["data"], folder, e.seed);
+  e.preprocess = r["data"]["preprocess"];
+  e.batch_size = r["data"]["batch_size"];
+  e.workers = r["data"]["workers"];
+  e.cache = beside(folder, r["features"]["cache"]);
+  e.feature_form = r["features"]["form"];
+  e.half_features = r["features"]["dtype"] == "float16";
+  parse_probes(r["probes"], e);
+  e.recipe = parse_recipe(r["training"], e.seed);
+  parse_attributions(r["attributions"], e);
+  std::set<std::string> seen;
+  for (size_t i = 0; i < r["evaluations"].size(); ++i) {
+    const std::string path = fmt::format("/evaluations/{}", i);
+    e.evaluations.push_back(parse_evaluation(r["evaluations"][i], path, e));
+    check_unique(seen, e.evaluations.back().name, path + "/name");
+  }
+  e.resamples = r["statistics"]["resamples"];
+  e.interval = r["statistics"]["confidence"];
+  e.gallery = r["output"]["gallery"];
+  e.raw_maps = r["output"]["raw_maps"];
+  e.layers = r["output"]["layers"].get<std::vector<std::string>>();
+  e.message_bytes = r["memory"]["message_bytes"];
+  e.explain_batch = r["memory"]["explain_batch"];
+  return e;
+}
+
+void set_value(json& file, const std::string& assignment) {
+  const size_t equal = assignment.find('=');
+  require(equal != std::string::npos && equal > 0,
+          "[experiment] --set {}: no value; got \"{}\"; expected path=value, e.g. training.epochs=5", assignment,
+          assignment);
+  std::string pointer = "/" + assignment.substr(0, equal);
+  std::replace(pointer.begin(), pointer.end(), '.', '/');
+  const std::string text = assignment.substr(equal + 1);
+  json value = json::parse(text, nullptr, false);
+  if (value.is_discarded()) value = text;
+  try {
+    file[json::json_pointer(pointer)] = value;
+  } catch (const json::exception&) {
+    fail("[experiment] --set {}: no such place; got \"{}\"; expected a path into the experiment, e.g. probes.0.loss",
+         assignment, assignment.substr(0, equal));
+  }
+}
+
+Preprocess preprocess_of(const std::string& metadata, const json& overrides) {
+  const json stored = json::parse(metadata, nullptr, false);
+  require(
+      stored.is_object(),
+      "[experiment] the weights file says nothing usable of preprocessing; got \"{}\"; convert the checkpoint again",
+      metadata.substr(0, 60));
+  Preprocess preprocess;
+  try {
+    // The file names the shorter side; "none" means that images already have their size.
+    const std::string interpolation = overrides.value("interpolation", stored.value("interpolation", "none"));
+    const bool as_is = stored.value("interpolation", "none") == "none";
+    const std::string resize = overrides.value("resize", as_is ? "none" : "shorter");
+    preprocess.resize = resize == "shorter"  ? ResizeMode::shorter
+                        : resize == "squash" ? ResizeMode::squash
+                                             : ResizeMode::none;
+    preprocess.size = preprocess.resize == ResizeMode::none ? 0 : overrides.value("size", stored.value("resize", 0));
+    preprocess.crop = overrides.value("crop", as_is ? 0 : stored.value("crop", 0));
+    preprocess.interpolation = interpolation == "bicubic" ? Interpolation::bicubic : Interpolation::bilinear;
+  } catch (const json::exception& error) {
+    fail("[experiment] the weights file's preprocessing is not usable; got {}; convert the checkpoint again",
+         metadata.substr(0, 60));
+  }
+  preprocess.check();
+  return preprocess;
+}
+
+}  // namespace hp

@@ -1,0 +1,79 @@
+// Experiment: what one experiment file says, checked and complete.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "probes/feature_manifest.h"
+#include "probes/probe.h"
+#include "probes/trainer.h"
+#include "tools/data/dataset.h"
+
+namespace hp {
+
+struct AttributionSpec {
+  std::string name, method;
+  nlohmann::json options;
+};
+
+enum class EvaluationKind { gridpg, epg, entropy, gini };
+enum class Smoothing { none, box5, gauss129 };
+
+// The images that maps are made of: grids of confident test images, or test images one by one.
+struct ImageSet {
+  bool grids = true;
+  int64_t cells = 3, count = 50;  // count 0: all images
+  double confidence = 0.95;
+  int64_t per_class = 100;
+  auto operator<=>(const ImageSet&) const = default;
+};
+
+struct EvaluationSpec {
+  std::string name;
+  EvaluationKind kind = EvaluationKind::gridpg;
+  std::vector<std::string> methods;  // names of attributions
+  ImageSet images;
+  Smoothing smoothing = Smoothing::box5;
+};
+
+struct Experiment {
+  std::string name;
+  uint64_t seed = 1;
+  std::string device;
+  int threads = 0;
+  std::filesystem::path weights;
+  DataConfig data;            // its preprocess is only what the file overrides: see preprocess_of
+  nlohmann::json preprocess;  // the overrides
+  int batch_size = 32, workers = 1;
+  std::filesystem::path cache;  // empty: inside the output folder
+  std::string feature_form;     // auto, pooled, maps
+  bool half_features = false;
+  std::vector<ProbeSpec> probes;
+  std::vector<bool> off_constant;  // per probe: logit_constant is "off", known once the classes are
+  Recipe recipe;
+  std::vector<AttributionSpec> attributions;
+  std::vector<EvaluationSpec> evaluations;
+  int64_t resamples = 2000;
+  double interval = 0.95;
+  int64_t gallery = 4;
+  bool raw_maps = true;
+  std::vector<std::string> layers;
+  size_t message_bytes = size_t{1} << 30;
+  int64_t explain_batch = 8;
+
+  nlohmann::json resolved;  // the file with overrides and defaults filled in
+
+  // Relative paths count from `folder`. Throws hp::Error with the JSON path of the first mistake.
+  static Experiment parse(const nlohmann::json& file, const std::filesystem::path& folder);
+};
+
+// Sets one value by its path, "training.epochs=5" or "probes.0.loss=\"bce\"": the value is JSON, or text where it is
+// not.
+void set_value(nlohmann::json& file, const std::string& assignment);
+
+// The preprocessing that a weights file asks for (its metadata "preprocessing"), with an experiment's overrides.
+Preprocess preprocess_of(const std::string& metadata, const nlohmann::json& overrides);
+
+}  // namespace hp
