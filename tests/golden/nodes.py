@@ -116,10 +116,10 @@ def geometry(module, kind, shape, y):
     return found
 
 
-def node_entries(file, name, nodes, module64, kind, shape):
-    """All entries of one node; `nodes` are the input kinds to show it."""
+def node_entries(file, name, signs, module64, kind, shape, samples):
+    """All entries of one node, for each kind of input in `signs`."""
     modules = {DOUBLE: module64, SINGLE: copy.deepcopy(module64).float()}
-    for sign in nodes:
+    for sign in signs:
         prefix = f"{name}/{sign}"
         x = make_input(prefix, kind, sign, shape)
         with torch.no_grad():
@@ -130,8 +130,8 @@ def node_entries(file, name, nodes, module64, kind, shape):
             place = place if kind in ("stem", "conv2d", "maxpool") else lambda value: value
             return evaluate(place(modules[dtype]), kind, place(x.to(dtype)), message.to(dtype))
         for quantity, exact, rounded in evaluate_all(quantities):
-            file.add(f"{prefix}/{quantity}", exact, rounded, kind="node", node=name, op=kind, input=sign,
-                     quantity=quantity, geometry=geometry(module64, kind, shape, y))
+            file.add(f"{prefix}/{quantity}", exact, rounded, samples=samples, kind="node", group=quantity.rstrip("01"),
+                     node=name, op=kind, input=sign, quantity=quantity, geometry=geometry(module64, kind, shape, y))
 
 
 def make(name, out, shared, versions):
@@ -151,6 +151,6 @@ def make(name, out, shared, versions):
             signs = ["image"] if kind == "stem" else ["signed"] if kind == "relu" else ["relu"]
             if node in SIGNED_INPUTS[name]:
                 signs.append("signed")
-            node_entries(file, node, signs, module, kind, shape)
+            node_entries(file, node, signs, module, kind, shape, 4096 if name == "resnet20" else 2048)
         reports.append(file.write())
     return "; ".join(reports)
