@@ -1,12 +1,15 @@
 #include "runtime/file.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 
@@ -75,6 +78,23 @@ void AtomicFile::commit() {
           std::strerror(errno));
   ::close(descriptor_);
   descriptor_ = -1;
+}
+
+void remove_abandoned(const std::filesystem::path& folder) {
+  constexpr std::string_view mark = ".partial-";
+  std::error_code error;
+  for (const auto& file : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = file.path().filename().string();
+    const size_t found = name.rfind(mark);
+    if (found == std::string::npos) continue;
+    int process = 0;
+    const char* begin = name.data() + found + mark.size();
+    const auto [end, failure] = std::from_chars(begin, name.data() + name.size(), process);
+    const bool ours = failure == std::errc() && end != name.data() + name.size() && *end == '-' && process > 0;
+    const bool old =
+        file.last_write_time(error) < std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+    if (ours && old && ::kill(process, 0) != 0 && errno == ESRCH) std::filesystem::remove(file.path(), error);
+  }
 }
 
 }  // namespace hp

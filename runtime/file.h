@@ -50,4 +50,8 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
+// Removes the temporary files that killed processes left in `folder`: nobody has written to them for an hour (the
+// process may live on another machine), and there is no such process here.
+void remove_abandoned(const std::filesystem::path& folder);
+
 }  // namespace hp

@@ -63,13 +63,17 @@ double Random::normal(uint64_t index) const {
   return std::sqrt(-2 * std::log(radius)) * std::cos(2 * std::numbers::pi * angle);
 }
 
+void shuffle(const Random& random, uint64_t first, std::span<int64_t> values) {
+  for (size_t left = values.size(); left > 1; --left) {
+    const int64_t other = random.below(first + values.size() - left, static_cast<int64_t>(left));
+    std::swap(values[left - 1], values[static_cast<size_t>(other)]);
+  }
+}
+
 std::vector<int64_t> permutation(const Random& random, int64_t n) {
   std::vector<int64_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), 0);
-  for (int64_t i = n - 1; i > 0; --i) {
-    const int64_t other = random.below(static_cast<uint64_t>(n - 1 - i), i + 1);
-    std::swap(order[static_cast<size_t>(i)], order[static_cast<size_t>(other)]);
-  }
+  shuffle(random, 0, order);
   return order;
 }
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -32,7 +33,10 @@ class Random {
   uint64_t stream_;
 };
 
-// 0..n-1 in random order (Fisher and Yates); draws the stream's numbers 0..n-2.
+// Puts values in random order (Fisher and Yates); draws the numbers first .. first + values.size() - 2.
+void shuffle(const Random& random, uint64_t first, std::span<int64_t> values);
+
+// 0..n-1 in random order, by the stream's numbers from 0 on.
 std::vector<int64_t> permutation(const Random& random, int64_t n);
 
 }  // namespace hp

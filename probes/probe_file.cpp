@@ -1,0 +1,86 @@
+// Probes as safetensors: the tensors, and everything else as metadata.
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "probes/probe.h"
+#include "runtime/error.h"
+#include "runtime/safetensors.h"
+#include "runtime/text.h"
+
+namespace hp {
+namespace {
+
+constexpr std::string_view kind = "hp probe";
+constexpr std::string_view provenance_prefix = "provenance.";
+
+const std::string& entry(const std::map<std::string, std::string>& metadata, const std::string& key,
+                         const std::string& where) {
+  const auto found = metadata.find(key);
+  require(found != metadata.end(),
+          "[probe] {} is no probe; got no metadata '{}'; expected a file written by a training", where, key);
+  return found->second;
+}
+
+float number(const std::string& text, const std::string& where) {
+  float value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  require(error == std::errc() && end == text.data() + text.size(),
+          "[probe] {}: bad logit_constant; got {}; expected a number", where, printable(text));
+  return value;
+}
+
+std::vector<std::string> class_names(const std::string& text, const std::string& where) {
+  try {
+    return nlohmann::json::parse(text).get<std::vector<std::string>>();
+  } catch (const nlohmann::json::exception&) {
+    fail("[probe] {}: bad class names; got {}; expected a JSON array of strings", where, printable(text));
+  }
+}
+
+void require_shape(const Tensor& tensor, const Shape& shape, const std::string& name, const std::string& where) {
+  require(tensor.shape() == shape && tensor.dtype() == DType::float32,
+          "[probe] {}: {} does not fit; got {} {}; expected float32 {}", where, name, name_of(tensor.dtype()),
+          tensor.shape().str(), shape.str());
+}
+
+}  // namespace
+
+void Probe::save(const std::filesystem::path& path) const {
+  Parameters file;
+  for (const std::string& name : parameters.names()) file.set(name, parameters.at(name));
+  file.metadata = {
+      {"kind", std::string(kind)},
+      {"name", spec_.name},
+      {"head", std::string(name_of(spec_.head))},
+      {"loss", std::string(name_of(spec_.loss))},
+      {"logit_constant", fmt::format("{}", spec_.logit_constant)},
+      {"classes", nlohmann::json(classes_).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)}};
+  for (const auto& [key, value] : provenance) file.metadata[std::string(provenance_prefix) + key] = value;
+  save_safetensors(path, file);
+}
+
+Probe Probe::load(const std::filesystem::path& path) {
+  Parameters file = load_safetensors(path);
+  const std::string where = path.string();
+  require(entry(file.metadata, "kind", where) == kind, "[probe] {} is no probe; got kind {}; expected '{}'", where,
+          printable(file.metadata["kind"]), kind);
+  ProbeSpec spec;
+  spec.name = entry(file.metadata, "name", where);
+  spec.head = head_kind(entry(file.metadata, "head", where));
+  spec.loss = loss_kind(entry(file.metadata, "loss", where));
+  spec.logit_constant = number(entry(file.metadata, "logit_constant", where), where);
+  spec.bias = file.contains("head.bias");
+  const Tensor& weight = file.at("head.weight");
+  const int64_t channels = weight.shape().rank() == 4 ? weight.shape()[1] : 0;
+  Probe probe(std::move(spec), channels, class_names(entry(file.metadata, "classes", where), where));
+  require_shape(weight, {probe.class_count(), channels, 1, 1}, "head.weight", where);
+  if (probe.spec_.bias) require_shape(file.at("head.bias"), {probe.class_count()}, "head.bias", where);
+  for (const auto& [key, value] : file.metadata) {
+    if (key.starts_with(provenance_prefix)) probe.provenance[key.substr(provenance_prefix.size())] = value;
+  }
+  probe.parameters = std::move(file);
+  probe.parameters.metadata.clear();
+  return probe;
+}
+
+}  // namespace hp
