@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "runtime/error.h"
+#include "runtime/text.h"
 
 namespace hp {
 
@@ -37,8 +38,8 @@ double parse_number(std::string_view text, const std::string& where) {
   const std::string_view digits = text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin);
   double value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  require(error == std::errc() && end == digits.data() + digits.size() && std::isfinite(value),
-          "[data] {}: got '{}'; expected a number", where, text.substr(0, 40));
+  const bool good = error == std::errc() && end == digits.data() + digits.size() && std::isfinite(value);
+  if (!good) fail("[data] {}: got {}; expected a number", where, printable(text));
   return value;
 }
 

@@ -52,21 +52,39 @@ uint32_t checksum(std::span<const uint8_t> bytes) {
   return ~value;
 }
 
+// Compressed bytes that a picture of this header can need: deflate adds next to nothing to what it cannot shrink. More
+// of them would be there to fill the memory (they unpack to a thousand times their size).
+size_t most_compressed_bytes(std::span<const uint8_t> header) {
+  const size_t width = std::min<size_t>(big_endian(header, 0), max_image_side);
+  const size_t height = std::min<size_t>(big_endian(header, 4), max_image_side);
+  constexpr size_t deepest_pixel = 8, row_overhead = 32, slack = 65536;
+  return height * (width * deepest_pixel + row_overhead) / 100 * 101 + slack;
+}
+
 // Walks the chunks from the signature to IEND; returns the orientation that an eXIf chunk asks for.
 int check_png_chunks(std::span<const uint8_t> bytes, std::string_view name) {
-  constexpr size_t frame = 12;  // length, type, checksum
+  constexpr size_t signature = 8, frame = 12;  // frame: length, type, checksum
   int orientation = 1;
-  for (size_t at = 8;;) {
+  size_t compressed = 0, most_compressed = 0;
+  for (size_t at = signature;;) {
     require(at + frame <= bytes.size(), "[image] {}: truncated PNG file; got {} bytes, no end chunk", name,
             bytes.size());
     const size_t length = big_endian(bytes, at);
     const std::string_view type(reinterpret_cast<const char*>(&bytes[at + 4]), 4);
     require(length <= bytes.size() - at - frame, "[image] {}: truncated PNG file; chunk at byte {} announces {} bytes",
             name, at, length);
+    const auto body = bytes.subspan(at + 8, length);
     require(checksum(bytes.subspan(at + 4, length + 4)) == big_endian(bytes, at + 8 + length),
             "[image] {}: damaged PNG file; wrong checksum of the chunk at byte {}", name, at);
+    if (at == signature) {
+      require(type == "IHDR" && length == 13, "[image] {}: not a readable PNG file: no header", name);
+      most_compressed = most_compressed_bytes(body);
+    }
     if (type == "IEND") return orientation;
-    if (type == "eXIf") orientation = exif_orientation(bytes.subspan(at + 8, length));
+    if (type == "eXIf") orientation = exif_orientation(body);
+    if (type == "IDAT") compressed += length;
+    require(compressed <= most_compressed, "[image] {}: {} compressed bytes; expected at most {} for its size", name,
+            compressed, most_compressed);
     at += frame + length;
   }
 }

@@ -2,6 +2,7 @@
 #include <map>
 
 #include "runtime/error.h"
+#include "runtime/text.h"
 #include "tools/data/formats.h"
 
 namespace hp {
@@ -53,7 +54,7 @@ void add_annotations(Listing& listing, const fs::path& file, const std::string& 
             labels ? "image, wnid and four numbers" : "image and four numbers");
     if (labels) {
       const auto found = labels->find(words[1]);
-      require(found != labels->end(), "[data] {}: class '{}' is not in wnids.txt", where, words[1]);
+      if (found == labels->end()) fail("[data] {}: class {} is not in wnids.txt", where, printable(words[1]));
       label = found->second;
     }
     listing.items.push_back(

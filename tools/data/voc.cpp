@@ -6,6 +6,7 @@
 #include <set>
 
 #include "runtime/error.h"
+#include "runtime/text.h"
 #include "tools/data/formats.h"
 
 namespace hp {
@@ -84,8 +85,10 @@ Item read_item(const fs::path& root, const std::string& id, const std::map<std::
   for (const auto& object : annotation.children("object")) {
     const std::string name = class_of(object, file);
     const auto label = labels.find(name);
-    require(label != labels.end(), "[data] {}: class '{}' is not one of the {} classes of this data set", file.string(),
-            name, labels.size());
+    if (label == labels.end()) {
+      fail("[data] {}: class {} is not one of the {} classes of this data set", file.string(), printable(name),
+           labels.size());
+    }
     Box box = parse_box(object, convention, file);
     box.category = label->second;
     box.difficult = object.child("difficult").text().as_int() != 0;

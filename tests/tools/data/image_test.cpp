@@ -103,6 +103,32 @@ TEST_CASE("a flipped bit in a PNG is found by its checksum") {
   CHECK(contains(error_of([&] { decode_image(bytes, "flipped"); }), "wrong checksum"));
 }
 
+TEST_CASE("a PNG with far more compressed bytes than its size can need is refused") {
+  // One pixel, and 70,000 bytes of image data: the checksum is right, so only the amount gives it away.
+  const auto chunk = [](const std::string& type, const std::vector<uint8_t>& body) {
+    std::vector<uint8_t> bytes;
+    const auto put = [&](uint32_t value) {
+      for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<uint8_t>(value >> shift));
+    };
+    put(static_cast<uint32_t>(body.size()));
+    bytes.insert(bytes.end(), type.begin(), type.end());
+    bytes.insert(bytes.end(), body.begin(), body.end());
+    uint32_t checksum = 0xFFFFFFFFU;  // CRC-32, bit by bit
+    for (size_t i = 4; i < bytes.size(); ++i) {
+      checksum ^= bytes[i];
+      for (int bit = 0; bit < 8; ++bit) checksum = (checksum >> 1) ^ (checksum & 1 ? 0xEDB88320U : 0);
+    }
+    put(~checksum);
+    return bytes;
+  };
+  std::vector<uint8_t> png = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+  for (const auto& part : {chunk("IHDR", {0, 0, 0, 1, 0, 0, 0, 1, 8, 2, 0, 0, 0}),
+                           chunk("IDAT", std::vector<uint8_t>(70000)), chunk("IEND", {})}) {
+    png.insert(png.end(), part.begin(), part.end());
+  }
+  CHECK(contains(error_of([&] { decode_image(png, "bomb"); }), "bomb: 70000 compressed bytes; expected at most"));
+}
+
 TEST_CASE("absurd sizes are refused before memory is taken") {
   auto jpeg = read_bytes(golden_images / "rgb_420.jpg");
   const std::vector<uint8_t> frame = {0xFF, 0xC0};
