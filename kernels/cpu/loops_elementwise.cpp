@@ -86,7 +86,11 @@ void combine(Binary binary, int64_t n, const float* a, const float* b, float* y)
 
 void scale_add(int64_t n, float alpha, const float* x, float beta, float* y) {
   if (beta == 0.0f) return transform(n, x, y, [=](float v) { return alpha * v; });
-  transform(n, x, y, y, [=](float v, float old) { return alpha * v + beta * old; });
+  if (beta == 1.0f) return transform(n, x, y, y, [=](float v, float old) { return alpha * v + old; });
+  // In double both products are exact (vector_math.h says why that matters).
+  transform(n, x, y, y, [=](float v, float old) {
+    return static_cast<float>(static_cast<double>(alpha) * v + static_cast<double>(beta) * old);
+  });
 }
 
 void add_relu(int64_t n, const float* a, const float* b, float* y) {

@@ -6,15 +6,13 @@ namespace {
 
 void sgd_step(int64_t n, const SgdStep& step, const float* gradient, float* velocity, float* w) {
   const float rate = step.learning_rate, momentum = step.momentum, decay = step.weight_decay;
-  // The step is along v, or along g + momentum v: both are a g + b v.
-  const float along_gradient = step.nesterov ? 1.0f : 0.0f;
-  const float along_velocity = step.nesterov ? momentum : 1.0f;
+  const bool nesterov = step.nesterov;
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
     const float g = gradient[i] + decay * w[i];
     const float v = momentum * velocity[i] + g;
     velocity[i] = v;
-    w[i] -= rate * (along_gradient * g + along_velocity * v);
+    w[i] -= rate * (nesterov ? momentum * v + g : v);
   }
 }
 

@@ -31,9 +31,9 @@ void gamma_ratios(int64_t n, float epsilon, float gamma, const float* numerator,
                   float* ratio, float* ratio_positive) {
   const float enlarged = 1.0f + gamma;
   for_numerators(n, numerator, [=](int64_t i, float over) {
-    const float output = z[i], part = gamma * p[i];
+    const float output = z[i];
     const bool above = output > 0.0f;
-    const float d = above ? output + part : enlarged * output - part;
+    const float d = output + gamma * (above ? p[i] : output - p[i]);
     const float share = over / stabilised(d, epsilon);
     const float r = output == 0.0f ? 0.0f : share;
     ratio[i] = above ? r : enlarged * r;
@@ -47,7 +47,7 @@ void gamma_ratios_any(int64_t n, float epsilon, float gamma, const float* numera
   for_numerators(n, numerator, [=](int64_t i, float over) {
     const float output = z[i];
     const float signed_half = output > 0.0f ? half : -half;
-    const float d = enlarged * output + signed_half * a[i];
+    const float d = output + signed_half * (__builtin_fabsf(output) + a[i]);
     const float share = over / stabilised(d, epsilon);
     const float r = output == 0.0f ? 0.0f : share;
     ratio[i] = enlarged * r;
@@ -90,7 +90,11 @@ void add_gated(Gate gate, int64_t n, const float* x, const float* m, float beta,
 void box_relevance(int64_t n, const float* low, const float* high, const float* x, const float* g,
                    const float* g_positive, float* r) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) r[i] = (x[i] - high[i]) * g[i] + (high[i] - low[i]) * g_positive[i];
+  for (int64_t i = 0; i < n; ++i) {
+    // In double both products are exact (vector_math.h says why that matters).
+    const double from_high = x[i] - high[i], width = high[i] - low[i];
+    r[i] = static_cast<float>(from_high * g[i] + width * g_positive[i]);
+  }
 }
 
 constexpr RelevanceLoops table{.stabilised_ratio = stabilised_ratio,

@@ -3,6 +3,9 @@
 // For loops_*.cpp alone: everything is static, so that each instruction set has its own copy (isa.h). Errors, measured
 // over all floats of the stated range against double precision: see tests/kernels/vector_math_test.cpp. NaN gives NaN.
 // Polynomials: S. Moshier, Cephes mathematical library (single precision), coefficients of expf, logf and tanhf.
+//
+// No formula here or in the loops adds two float products: the compiler may fuse either one with the addition, in the
+// vectors another one than behind them, and then bits would depend on where a thread's range ends.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +23,9 @@ static inline float exp_of(float x) {
   x = x < -104.0f ? -104.0f : x;
   x = x > 89.0f ? 89.0f : x;
   // Adding 1.5 * 2^23 rounds to the nearest integer, which then lies in the lowest bits.
-  const float rounded = x * 1.44269504088896341f + 12582912.0f;
-  const int32_t exponent = __builtin_bit_cast(int32_t, rounded) - 0x4B400000;
-  const float n = rounded - 12582912.0f;
+  const float shifted = x * 1.44269504088896341f + 12582912.0f;
+  const int32_t exponent = __builtin_bit_cast(int32_t, shifted) - 0x4B400000;
+  const float n = shifted - 12582912.0f;
   const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
@@ -53,9 +56,8 @@ static inline float log_of(float x) {
   p = p * r + 2.0000714765e-1f;
   p = p * r - 2.4999993993e-1f;
   p = p * r + 3.3333331174e-1f;
-  const float square = r * r;
-  const float tail = p * r * square - e * 2.12194440e-4f - 0.5f * square;
-  float result = (r + tail) + e * 0.693359375f;
+  float result = (p * r - 0.5f) * (r * r) + (r - e * 2.12194440e-4f);
+  result = e * 0.693359375f + result;
   result = x > 3.40282346e38f ? x : result;
   result = x == 0.0f ? -__builtin_inff() : result;
   return x >= 0.0f ? result : __builtin_nanf("");

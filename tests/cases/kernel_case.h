@@ -89,6 +89,7 @@ struct KernelCase {
 double relative_error(const std::vector<double>& got, const std::vector<double>& want);
 double relative_error(const Array& got, const std::vector<double>& want);
 std::vector<double> as_doubles(const Array& array);
+bool same_bits(const std::vector<Array>& a, const std::vector<Array>& b);
 
 // The call's buffers on a device, uploaded once; run() may be repeated (the benchmark does).
 class PreparedCase {
