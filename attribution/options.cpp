@@ -56,8 +56,10 @@ size_t Options::choice(std::string_view key, size_t otherwise, const std::vector
   if (!value) return otherwise;
   const auto found =
       value->is_string() ? std::find(choices.begin(), choices.end(), value->get<std::string>()) : choices.end();
-  require(found != choices.end(), "[{}] '{}' has no such choice; got {}; expected one of {}", where_, key,
-          value->dump(), fmt::join(choices, ", "));
+  const std::string near =
+      found == choices.end() && value->is_string() ? nearest_word(value->get<std::string>(), choices) : "";
+  require(found != choices.end(), "[{}] '{}' has no such choice; got {}; expected one of {}{}", where_, key,
+          value->dump(), fmt::join(choices, ", "), near.empty() ? "" : " (did you mean " + near + "?)");
   return static_cast<size_t>(found - choices.begin());
 }
 
@@ -68,8 +70,10 @@ nlohmann::json Options::raw(std::string_view key) {
 
 void Options::finish() const {
   for (const auto& [key, value] : values_.items()) {
-    require(std::find(known_.begin(), known_.end(), key) != known_.end(), "[{}] unknown option; got {}; expected {}{}",
-            where_, printable(key), known_.empty() ? "none" : "one of ", fmt::join(known_, ", "));
+    if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
+    const std::string near = nearest_word(key, known_);
+    fail("[{}] unknown option; got {}; expected {}{}{}", where_, printable(key), known_.empty() ? "none" : "one of ",
+         fmt::join(known_, ", "), near.empty() ? "" : " (did you mean " + near + "?)");
   }
 }
 

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "runtime/error.h"
+#include "runtime/text.h"
 #include "tools/experiment/schema.h"
 
 namespace hp {

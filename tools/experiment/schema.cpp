@@ -118,21 +118,6 @@ json checked_at(const json& schema, const json& value, const std::string& path) 
   return value;
 }
 
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
 }  // namespace
 
 json checked(const json& schema, const json& value) { return checked_at(schema, value, ""); }
@@ -165,17 +150,6 @@ json parse_json(std::string_view text, const std::string& where) {
   require(repeated.empty(), "[experiment] {}: key given twice; got a second \"{}\"; expected each key once", where,
           printable(repeated));
   return value;
-}
-
-std::string nearest_word(std::string_view word, const std::vector<std::string>& candidates) {
-  std::string best;
-  size_t least = std::max<size_t>(2, word.size() / 2);
-  if (word.size() > 100) return best;
-  for (const std::string& candidate : candidates) {
-    const size_t distance = edit_distance(word, candidate);
-    if (distance < least || (best.empty() && distance == least)) best = candidate, least = distance;
-  }
-  return best;
 }
 
 }  // namespace hp

@@ -19,7 +19,4 @@ const nlohmann::json& experiment_schema();
 // Parses JSON text; refuses duplicate keys. Throws hp::Error with line and column, naming `where`.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 
-// The candidate that is closest to `word` by edit distance, or "" if none is near.
-std::string nearest_word(std::string_view word, const std::vector<std::string>& candidates);
-
 }  // namespace hp

@@ -1,0 +1,95 @@
+#include "attribution/rules/linear_rule.h"
+
+#include <algorithm>
+
+#include "runtime/error.h"
+
+namespace hp::rules {
+
+std::string LinearRule::objection(const Graph& graph, int index) const {
+  const Node& node = graph.node(index);
+  bool linear = true, has_weight = false, has_statistics = false, has_parameters = false;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const Role role = node.op->role(static_cast<int>(i));
+    if (role == Role::data) linear = linear && node.op->linear_in(static_cast<int>(i));
+    has_weight = has_weight || role == Role::weight;
+    has_statistics = has_statistics || role == Role::statistics;
+    has_parameters = has_parameters || role != Role::data;
+  }
+  if (!linear) return fmt::format("got {}; expected an op that is linear in its data", name_of(node.kind));
+  if (needs() == Needs::weight && (!has_weight || has_statistics))
+    return fmt::format("got {}; expected an op with a weight (conv2d, linear), norm fits others", name_of(node.kind));
+  if (needs() == Needs::parameters && !has_parameters)
+    return fmt::format("got {}; expected an op with parameters, norm fits others", name_of(node.kind));
+  return {};
+}
+
+std::string LinearRule::named(const std::string& name, const std::string& arguments) const {
+  std::string inside = arguments;
+  if (options_.zero_bias) inside += inside.empty() ? "zero bias" : ", zero bias";
+  return inside.empty() ? name : name + "(" + inside + ")";
+}
+
+std::vector<Shape> LinearRule::prepared_shapes(const NodeView& view) const {
+  int count = 0;
+  for (const AdjointTerm& term : adjoints(LinearNode(view))) count = std::max(count, term.ratio + 1);
+  return std::vector<Shape>(static_cast<size_t>(count), view.output().shape());
+}
+
+void LinearRule::prepare(const NodeView& view, std::span<Tensor> prepared) const {
+  require(options_.form == Form::multiplier || !view.activations.is_after_relu(view.index),
+          "[rule] {} on relevance needs the value of '{}' before its ReLU; got the value behind it; expected a pinned "
+          "node: Composite::reads_preactivations and Composite::pins",
+          name(), view.node().name);
+  LinearNode node(view);
+  make_ratios(node, prepared);
+}
+
+void LinearRule::pull(const NodeView& view, std::span<const Tensor> prepared, const Message& out, int which,
+                      Tensor in) const {
+  require(view.op().linear_in(which), "[rule] {} carries no relevance to input {} of '{}'; expected its data", name(),
+          which, view.node().name);
+  LinearNode node(view);
+  Kernels& kernels = node.kernels();
+  const Tensor x = view.input(which).tensor;
+  Tensor message;
+  int ratio = AdjointTerm::no_ratio - 1;
+  bool first = true;
+  for (const AdjointTerm& term : adjoints(node)) {
+    if (term.ratio != ratio) {
+      ratio = term.ratio;
+      message =
+          ratio == AdjointTerm::no_ratio ? out.data : scaled(node, out.data, prepared[static_cast<size_t>(ratio)]);
+    }
+    if (first && term.data == Gate::all) {
+      node.adjoint(message, out.targets, which, term.weight, in);
+    } else {
+      const Tensor part = node.scratch(in.shape());
+      node.adjoint(message, out.targets, which, term.weight, part);
+      kernels.add_gated(term.data, x.count(), out.targets, x.floats(), part.floats(), first ? 0 : 1, in.floats());
+    }
+    first = false;
+  }
+  if (options_.form == Form::relevance && gives_multiple_of_input())
+    kernels.combine(Binary::multiply, in.count(), x.count(), in.floats(), x.floats(), in.floats());
+}
+
+const float* LinearRule::numerator(const LinearNode& node) const {
+  return options_.form == Form::multiplier ? node.output().floats() : nullptr;
+}
+
+void LinearRule::stabilised(const LinearNode& node, const Tensor& denominator, Tensor ratio) const {
+  node.kernels().stabilised_ratio(ratio.count(), denominator.count(), options_.stabiliser, numerator(node),
+                                  denominator.floats(), ratio.floats());
+}
+
+bool is_rectified(const LinearNode& node) { return node.view().activations.is_after_relu(node.view().index); }
+
+Tensor scaled(const LinearNode& node, const Tensor& message, const Tensor& ratio) {
+  Tensor product = node.scratch(message.shape());
+  node.kernels().combine(Binary::multiply, message.count(), ratio.count(), message.floats(), ratio.floats(),
+                         product.floats());
+  return product;
+}
+
+}  // namespace hp::rules
