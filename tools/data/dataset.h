@@ -59,9 +59,8 @@ class Dataset {
 // A part of a data set, the same for the same seed on every machine; the listing's order is kept. Smaller limits give
 // subsets of larger ones. With `in_order` the first pictures are taken instead of random ones.
 struct Subset {
-  int64_t limit = 0;  // pictures in all; 0: no limit
-  int64_t per_class =
-      0;  // pictures of each class (a multi-label picture is taken while one of its classes lacks some); 0: no limit
+  int64_t limit = 0;      // pictures in all; 0: no limit
+  int64_t per_class = 0;  // pictures of each class; a multi-label one is taken while one of its classes lacks some
   uint64_t seed = 0;
   bool in_order = false;
 };

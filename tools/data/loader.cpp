@@ -16,7 +16,8 @@ Loader::Loader(const Dataset& data, Preprocess preprocess, std::vector<int64_t> 
   for (const int64_t index : indices_) {
     require(index >= 0 && index < data_.size(), "[loader] index {} of a data set of {}", index, data_.size());
   }
-  slots_.resize(static_cast<size_t>(options_.batch) * static_cast<size_t>(options_.batches_ahead));
+  const size_t ahead = static_cast<size_t>(options_.batch) * static_cast<size_t>(options_.batches_ahead);
+  slots_.resize(std::clamp<size_t>(indices_.size(), 1, ahead));
   for (int i = 0; i < options_.threads; ++i) {
     workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
   }
@@ -59,24 +60,21 @@ Loader::Slot Loader::load(size_t position) const {
 
 void Loader::finish(size_t position, Slot slot) {
   const std::scoped_lock lock(mutex_);
-  if (!slot.sample) {
-    failed_.push_back(position);
-    failed_reasons_.push_back(slot.reason);
-  }
+  if (!slot.sample) failures_.push_back(slot.reason);
   slots_[position % slots_.size()] = std::move(slot);
   ready_.notify_one();
 }
 
 bool Loader::too_many_failures() const {
-  return static_cast<double>(failed_.size()) > options_.unreadable_limit * static_cast<double>(indices_.size());
+  return static_cast<double>(failures_.size()) > options_.unreadable_limit * static_cast<double>(indices_.size());
 }
 
 void Loader::fail_for_failures() const {
   constexpr size_t named = 3;
-  const size_t count = std::min(failed_reasons_.size(), named);
-  fail("[loader] {} of {} pictures are unreadable so far; expected at most {:g} %; the first: {}", failed_.size(),
+  const size_t count = std::min(failures_.size(), named);
+  fail("[loader] {} of {} pictures are unreadable so far; expected at most {:g} %; the first: {}", failures_.size(),
        indices_.size(), options_.unreadable_limit * 100,
-       fmt::join(failed_reasons_.begin(), failed_reasons_.begin() + static_cast<ptrdiff_t>(count), "; "));
+       fmt::join(failures_.begin(), failures_.begin() + static_cast<ptrdiff_t>(count), "; "));
 }
 
 std::vector<Loader::Slot> Loader::take_slots(size_t begin, size_t end) {

@@ -84,11 +84,10 @@ class Loader {
   std::mutex mutex_;  // guards everything below
   std::condition_variable_any room_;
   std::condition_variable ready_;
-  std::vector<Slot> slots_;     // a ring: position p lies at p % size
-  size_t started_ = 0;          // positions given to workers
-  size_t consumed_ = 0;         // positions given to the caller
-  std::vector<size_t> failed_;  // positions, as the workers find them
-  std::vector<std::string> failed_reasons_;
+  std::vector<Slot> slots_;            // a ring: position p lies at p % size
+  size_t started_ = 0;                 // positions given to workers
+  size_t consumed_ = 0;                // positions given to the caller
+  std::vector<std::string> failures_;  // reasons, as the workers find them
   std::exception_ptr fatal_;
 
   std::vector<std::jthread> workers_;  // last: stopped and joined before the rest goes
