@@ -41,7 +41,8 @@ std::vector<double> sum_columns(int threads, Rows shape, int64_t repeats, int ki
 std::vector<float> batch_norm_scale(int64_t columns, float epsilon, const float* variance, const float* weight) {
   std::vector<float> scale(static_cast<size_t>(columns));
   for (int64_t c = 0; c < columns; ++c) {
-    scale[c] = static_cast<float>(weight[c] / std::sqrt(static_cast<double>(variance[c]) + epsilon));
+    const double factor = weight ? weight[c] : 1.0;
+    scale[c] = static_cast<float>(factor / std::sqrt(static_cast<double>(variance[c]) + epsilon));
   }
   return scale;
 }
@@ -137,7 +138,9 @@ void CpuKernels::batch_norm(Rows shape, float epsilon, const float* x, const flo
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t columns = shape.columns, n = shape.count(), repeats = repeats_for(columns, n);
   const std::vector<float> scale = batch_norm_scale(columns, epsilon, variance, weight);
-  const Repeated means(mean, columns, repeats), scales(scale.data(), columns, repeats), biases(bias, columns, repeats);
+  const std::vector<float> zeros(bias ? 0 : static_cast<size_t>(columns), 0.0f);
+  const Repeated means(mean, columns, repeats), scales(scale.data(), columns, repeats);
+  const Repeated biases(bias ? bias : zeros.data(), columns, repeats);
   parallel_for(threads_, n, element_grain, [&](int64_t begin, int64_t end) {
     for_periods(begin, end, repeats * columns, [&](int64_t i, int64_t c, int64_t count) {
       inner.normalise(count, x + i, means.data() + c, scales.data() + c, biases.data() + c, y + i);
@@ -162,9 +165,9 @@ void CpuKernels::batch_norm_parameter_vjp(Rows shape, float epsilon, const float
       });
   for (int64_t c = 0; c < columns; ++c) {
     const double inverse = 1.0 / std::sqrt(static_cast<double>(variance[c]) + epsilon);
-    const double dy_sum = sums[c], product_sum = sums[columns + c];
-    d[c] = static_cast<float>(-weight[c] * inverse * dy_sum);
-    d[columns + c] = static_cast<float>(-0.5 * weight[c] * inverse * inverse * inverse * product_sum);
+    const double dy_sum = sums[c], product_sum = sums[columns + c], factor = weight ? weight[c] : 1.0;
+    d[c] = static_cast<float>(-factor * inverse * dy_sum);
+    d[columns + c] = static_cast<float>(-0.5 * factor * inverse * inverse * inverse * product_sum);
     d[2 * columns + c] = static_cast<float>(inverse * product_sum);
     d[3 * columns + c] = static_cast<float>(dy_sum);
   }
