@@ -24,15 +24,11 @@ struct Arguments {
 };
 
 std::string footer() {
-  std::string text = "Architectures:";
-  std::string family;
-  for (const std::string& name : hp::architecture_names()) {
-    text += hp::family_of(name) == family ? " " : "\n  ";
-    text += name;
-    family = hp::family_of(name);
+  std::string text = "Sources (key maps), with the architectures that each knows:\n";
+  for (const hp::KeyMap& map : hp::key_maps()) {
+    text += fmt::format("  {:<20}{}\n", map.name, map.about);
+    text += fmt::format("  {:<20}{}\n", "", fmt::join(hp::matching_architectures(map.architectures), " "));
   }
-  text += "\n\nSources (key maps):\n";
-  for (const hp::KeyMap& map : hp::key_maps()) text += fmt::format("  {:<20}{}\n", map.name, map.about);
   return text +
          "\nExamples:\n"
          "  convert-weights resnet20-12fca82f.th -o resnet20.safetensors\n"

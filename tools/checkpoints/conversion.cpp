@@ -54,7 +54,7 @@ class Planner {
  public:
   Planner(const Checkpoint& checkpoint, const KeySelection& selection)
       : checkpoint_(checkpoint), selection_(selection) {
-    plan_.architecture = selection.architecture;
+    plan_.architecture = selection.architecture.name;
     plan_.key_map = selection.map.name;
     plan_.wrapper = selection.wrapper;
     plan_.prefix = selection.prefix;
@@ -63,7 +63,7 @@ class Planner {
 
   Conversion plan() {
     sort_keys();
-    for (const ExpectedTensor& tensor : expected_tensors(selection_.architecture)) use_expected(tensor);
+    for (const ExpectedTensor& tensor : selection_.architecture.tensors) use_expected(tensor);
     use_classifier();
     for (const auto& [name, tensor] : found_)
       plan_.unexpected.push_back(fmt::format("{}: {}", printable(checkpoint_.tensors[tensor].name),
@@ -107,7 +107,7 @@ class Planner {
       const auto found = found_.find(name);
       if (found == found_.end()) continue;
       const CheckpointTensor& tensor = checkpoint_.tensors[found->second];
-      const int64_t channels = feature_channels(selection_.architecture);
+      const int64_t channels = selection_.architecture.channels;
       Shape shape;
       const bool fits = classifier_shape(tensor.view.shape, name, channels, shape) && is_floating(tensor.type) &&
                         (plan_.classes == 0 ? name == "head.weight" : shape[0] == plan_.classes);

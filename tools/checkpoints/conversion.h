@@ -12,7 +12,7 @@ namespace hp {
 
 // What the user may fix; an empty text is found from the file's names and shapes.
 struct ConversionOptions {
-  std::string architecture;  // one of architecture_names()
+  std::string architecture;  // one of known_architectures()
   std::string source;        // the name of a key map
   std::string prefix;        // of the names that belong to the backbone; "." for none
 };

@@ -72,10 +72,11 @@ KeyMap parse_key_map(std::string_view name, std::string_view text) {
     const json map = json::parse(text);
     constexpr size_t members = 7;
     require(map.size() == members,
-            "got {} members; expected about, families, wrappers, prefixes, inside, outside, preprocessing", map.size());
+            "got {} members; expected about, architectures, wrappers, prefixes, inside, outside, preprocessing",
+            map.size());
     return {.name = std::string(name),
             .about = map.at("about").get<std::string>(),
-            .families = map.at("families").get<std::vector<std::string>>(),
+            .architectures = map.at("architectures").get<std::vector<std::string>>(),
             .wrappers = map.at("wrappers").get<std::vector<std::string>>(),
             .prefixes = map.at("prefixes").get<std::vector<std::string>>(),
             .inside = parse_rules(map.at("inside")),

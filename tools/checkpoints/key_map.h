@@ -19,9 +19,9 @@ struct KeyRule {
 };
 
 struct KeyMap {
-  std::string name;                   // that of its file
-  std::string about;                  // one line: which sources
-  std::vector<std::string> families;  // of architectures
+  std::string name;                        // that of its file
+  std::string about;                       // one line: which sources
+  std::vector<std::string> architectures;  // patterns of their names: "resnet*"
   std::vector<std::string>
       wrappers;  // dictionaries that may hold the weights, tried in this order; "" is the file's own
   std::vector<std::string> prefixes;  // of names inside the wrapper, tried in this order

@@ -41,9 +41,10 @@ std::vector<KeyMap> candidates(const ConversionOptions& options) {
     require(!maps.empty(), "[convert] unknown source; got '{}'; expected one of {}", options.source, names);
   }
   if (!options.architecture.empty()) {
-    const std::string family = family_of(options.architecture);
+    examine_architecture(options.architecture);  // names the known ones if it is unknown
     std::erase_if(maps, [&](const KeyMap& map) {
-      return std::find(map.families.begin(), map.families.end(), family) == map.families.end();
+      const std::vector<std::string> known = matching_architectures(map.architectures);
+      return std::find(known.begin(), known.end(), options.architecture) == known.end();
     });
     require(!maps.empty(), "[convert] no key map fits; source '{}' has no {}", options.source, options.architecture);
   }
@@ -56,52 +57,84 @@ std::vector<KeyMap> candidates(const ConversionOptions& options) {
   return maps;
 }
 
-Fit fit_of(const std::map<std::string, Shape>& found, const KeyMap& map, const std::string& architecture) {
-  if (architecture.empty()) return nearest_architecture(found, map.families);
-  Fit fit{architecture, 0, 0};
-  for (const ExpectedTensor& tensor : expected_tensors(architecture)) {
-    const auto have = found.find(tensor.name);
-    ++(have != found.end() && have->second == tensor.shape ? fit.matching : fit.wrong);
-  }
-  return fit;
+// Where weights belong, an object that only foreign code could have made is the likely reason why none are found.
+std::string foreign_note(const Checkpoint& checkpoint) {
+  const std::vector<KeyMap> maps = key_maps();
+  const auto holds_weights = [&](std::string_view name) {
+    return name.empty() || std::any_of(maps.begin(), maps.end(), [&](const KeyMap& map) {
+             return std::any_of(map.wrappers.begin(), map.wrappers.end(), [&](const std::string& wrapper) {
+               return !wrapper.empty() && (name == wrapper || inside_wrapper(name, wrapper));
+             });
+           });
+  };
+  for (const CheckpointItem& item : checkpoint.items)
+    if (item.foreign && holds_weights(item.name))
+      return fmt::format("; {} is {}, which is not read because nothing in a checkpoint is executed",
+                         printable(item.name), item.what);
+  return "";
 }
+
+class Search {
+ public:
+  Search(const Checkpoint& checkpoint, const ConversionOptions& options) : checkpoint_(checkpoint), options_(options) {}
+
+  void look_at(const KeyMap& map, const std::string& wrapper, const std::string& prefix) {
+    const std::vector<MappedKey> keys = map_keys(checkpoint_, map, wrapper, prefix);
+    std::map<std::string, Shape> found;
+    for (const MappedKey& key : keys)
+      if (key.canonical.name && !is_classifier(*key.canonical.name))
+        found[*key.canonical.name] = checkpoint_.tensors[key.tensor].view.shape;
+    if (found.empty()) return;
+    for (const std::string& name : matching_architectures(map.architectures)) {
+      if (!options_.architecture.empty() && name != options_.architecture) continue;
+      const Architecture& architecture = examined(name);
+      const Fit fit = fit_of(architecture, found);
+      if (best_ && fit.similarity() <= fit_.similarity()) continue;
+      best_ = KeySelection{map, wrapper, prefix, architecture, keys};
+      fit_ = fit;
+    }
+  }
+
+  KeySelection take_best() {
+    require(best_.has_value(),
+            "[convert] no tensor has a name that a key map knows; the file holds {} tensors; see --list, and give "
+            "--prefix{}",
+            checkpoint_.tensors.size(), foreign_note(checkpoint_));
+    require(
+        !options_.architecture.empty() || fit_.matching > 0,
+        "[convert] no known architecture; none of the {} tensors fits one; see --list, and give --arch and --prefix{}",
+        checkpoint_.tensors.size(), foreign_note(checkpoint_));
+    require(!options_.architecture.empty() || 2 * fit_.matching >= fit_.expected,
+            "[convert] no known architecture; the nearest is {}, of which {} of {} tensors are there; see --list, and "
+            "give --arch and --prefix{}",
+            best_->architecture.name, fit_.matching, fit_.expected, foreign_note(checkpoint_));
+    return std::move(*best_);
+  }
+
+ private:
+  const Architecture& examined(const std::string& name) {
+    const auto known = architectures_.find(name);
+    return known != architectures_.end() ? known->second
+                                         : architectures_.emplace(name, examine_architecture(name)).first->second;
+  }
+
+  const Checkpoint& checkpoint_;
+  const ConversionOptions& options_;
+  std::map<std::string, Architecture> architectures_;
+  std::optional<KeySelection> best_;
+  Fit fit_;
+};
 
 }  // namespace
 
 bool is_classifier(const std::string& canonical) { return canonical == "head.weight" || canonical == "head.bias"; }
 
 KeySelection select_keys(const Checkpoint& checkpoint, const ConversionOptions& options) {
-  KeySelection best;
-  Fit best_fit;
-  size_t best_distance = 0;
-  for (const KeyMap& map : candidates(options)) {
-    for (const std::string& wrapper : map.wrappers) {
-      for (const std::string& prefix : map.prefixes) {
-        std::vector<MappedKey> keys = map_keys(checkpoint, map, wrapper, prefix);
-        std::map<std::string, Shape> found;
-        for (const MappedKey& key : keys)
-          if (key.canonical.name && !is_classifier(*key.canonical.name))
-            found[*key.canonical.name] = checkpoint.tensors[key.tensor].view.shape;
-        if (found.empty()) continue;
-        const Fit fit = fit_of(found, map, options.architecture);
-        const size_t distance = fit.distance(found.size());
-        if (!best.architecture.empty() && distance >= best_distance) continue;
-        best = {map, wrapper, prefix, fit.architecture, std::move(keys)};
-        best_fit = fit;
-        best_distance = distance;
-      }
-    }
-  }
-  require(
-      !best.architecture.empty(),
-      "[convert] no tensor has a name that a key map knows; the file holds {} tensors; see --list, and give --prefix",
-      checkpoint.tensors.size());
-  const size_t expected = best_fit.matching + best_fit.wrong;
-  require(!options.architecture.empty() || 2 * best_fit.matching >= expected,
-          "[convert] no known architecture; the nearest is {}, of which {} of {} tensors are there; see --list, and "
-          "give --arch and --prefix",
-          best.architecture, best_fit.matching, expected);
-  return best;
+  Search search(checkpoint, options);
+  for (const KeyMap& map : candidates(options))
+    for (const std::string& wrapper : map.wrappers)
+      for (const std::string& prefix : map.prefixes) search.look_at(map, wrapper, prefix);
+  return search.take_best();
 }
 
 }  // namespace hp

@@ -20,7 +20,7 @@ struct MappedKey {
 struct KeySelection {
   KeyMap map;
   std::string wrapper, prefix;
-  std::string architecture;
+  Architecture architecture;
   std::vector<MappedKey> keys;  // every tensor of the file, in its order
 };
 

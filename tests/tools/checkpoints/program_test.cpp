@@ -1,0 +1,86 @@
+// convert-weights as a user runs it: exit codes, output, and that nothing is written on failure.
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
+
+#include "runtime/safetensors.h"
+#include "tests/files.h"
+
+namespace {
+
+using namespace hp;
+using hp::test::read_file;
+using hp::test::TemporaryFolder;
+
+struct Run {
+  int code;
+  std::string output, errors;
+};
+
+Run run(const TemporaryFolder& folder, const std::string& arguments) {
+  const std::string out = (folder / "stdout").string(), err = (folder / "stderr").string();
+  const int status =
+      std::system((std::string(HP_CONVERT_WEIGHTS) + " " + arguments + " >" + out + " 2>" + err).c_str());
+  return {WEXITSTATUS(status), read_file(out), read_file(err)};
+}
+
+const std::string files = std::string(HP_SOURCE_DIR) + "/tests/tools/checkpoints/files/";
+
+bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("convert-weights: converts") {
+  const TemporaryFolder folder;
+  const std::string output = (folder / "r18.safetensors").string();
+  const Run done = run(folder, files + "resnet18_zip.pth -o " + output);
+  CHECK(done.code == 0);
+  CHECK(done.errors.empty());
+  CHECK(contains(done.output, "architecture resnet18\n"));
+  CHECK(contains(done.output, "written"));
+  const Parameters parameters = load_safetensors(output);
+  CHECK(parameters.names().size() == 102);
+  CHECK(parameters.metadata.at("architecture") == "resnet18");
+  // What was written converts to itself.
+  const Run again = run(folder, output + " -o " + (folder / "again.safetensors").string());
+  CHECK(again.code == 0);
+  CHECK(contains(again.output, "11689512 parameters"));
+}
+
+TEST_CASE("convert-weights: lists") {
+  const TemporaryFolder folder;
+  const Run done = run(folder, files + "training_zip.pth --list");
+  CHECK(done.code == 0);
+  CHECK(contains(done.output, "state_dict.half"));
+  CHECK(contains(done.output, "an object of argparse.Namespace"));
+}
+
+TEST_CASE("convert-weights: failure is 1, with the reason, and writes nothing") {
+  const TemporaryFolder folder;
+  const std::string output = (folder / "out.safetensors").string();
+  Run failed = run(folder, files + "bare_zip.pth -o " + output);
+  CHECK(failed.code == 1);
+  CHECK(contains(failed.errors, "no known architecture"));
+  failed = run(folder, files + "resnet18_zip.pth --arch resnet34 -o " + output);
+  CHECK(failed.code == 1);
+  CHECK(contains(failed.errors, "are missing"));
+  CHECK(contains(failed.output, "missing      "));
+  failed = run(folder, (folder / "absent.pth").string() + " -o " + output);
+  CHECK(failed.code == 1);
+  CHECK(contains(failed.errors, "No such file"));
+  failed = run(folder, files + "resnet18_zip.pth -o " + (folder / "absent/out.safetensors").string());
+  CHECK(failed.code == 1);
+  CHECK(contains(failed.errors, "cannot write"));
+  CHECK_FALSE(std::filesystem::exists(output));
+}
+
+TEST_CASE("convert-weights: wrong usage is 2, help is 0") {
+  const TemporaryFolder folder;
+  CHECK(run(folder, "").code == 2);
+  CHECK(run(folder, files + "bare_zip.pth").code == 2);
+  CHECK(run(folder, "--nonsense").code == 2);
+  const Run help = run(folder, "--help");
+  CHECK(help.code == 0);
+  CHECK(contains(help.output, "resnet-torchvision"));
+}
