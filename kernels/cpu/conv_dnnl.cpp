@@ -1,5 +1,6 @@
 #include <string_view>
 
+#include "kernels/cpu/columns_dnnl.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/dnnl_state.h"
 #include "runtime/error.h"
@@ -183,10 +184,12 @@ ConvUse conv_use(PackUse use) { return use == PackUse::forward ? ConvUse::forwar
 }  // namespace
 
 std::string CpuKernels::pack_format(const Conv2d& conv, PackUse use) {
+  if (use == PackUse::input_gradient && uses_columns(conv)) return columns_format(conv);
   return weight_layout(*dnnl_, conv, conv_use(use)).name;
 }
 
 std::unique_ptr<Packed> CpuKernels::pack(const Conv2d& conv, PackUse use, const float* w) {
+  if (use == PackUse::input_gradient && uses_columns(conv)) return pack_columns(conv, w);
   const WeightLayout& layout = weight_layout(*dnnl_, conv, conv_use(use));
   auto packed = std::make_unique<DnnlPacked>(layout.desc, dnnl_->engine());
   dnnl_->reorder(memory(ConvDescs(conv).plain_weight, dnnl_->engine(), const_cast<float*>(w)), packed->memory());
@@ -209,9 +212,13 @@ void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epi
 }
 
 void CpuKernels::conv2d_input_gradient(const Conv2d& conv, const Packed& w, const float* dy, float* dx) {
+  const memory& weight = static_cast<const DnnlPacked&>(w).memory();
+  if (uses_columns(conv)) {
+    return columns_input_gradient(conv, static_cast<const float*>(weight.get_data_handle()), dy, dx);
+  }
   DnnlCall& call = find_or_make(*dnnl_, {.conv = conv, .use = ConvUse::input_gradient});
   call.point(DNNL_ARG_DIFF_DST, dy);
-  call.point(DNNL_ARG_WEIGHTS, static_cast<const DnnlPacked&>(w).memory());
+  call.point(DNNL_ARG_WEIGHTS, weight);
   call.point(DNNL_ARG_DIFF_SRC, dx);
   dnnl_->run(call);
 }

@@ -107,6 +107,10 @@ class CpuKernels final : public Kernels {
   void sgd_step(int64_t n, const SgdStep&, const float* gradient, float* velocity, float* w) override;
 
  private:
+  // columns_dnnl.h
+  std::unique_ptr<Packed> pack_columns(const Conv2d&, const float* w);
+  void columns_input_gradient(const Conv2d&, const float* w, const float* dy, float* dx);
+
   int threads_;
   Isa isa_;
   std::unique_ptr<DnnlState> dnnl_;
