@@ -105,15 +105,11 @@ EvaluationKind kind_of(const std::string& metric) {
   return metric == "gini" ? EvaluationKind::gini : EvaluationKind::gridpg;
 }
 
-Smoothing smoothing_of(const std::string& name) {
-  return name == "none" ? Smoothing::none : name == "box5" ? Smoothing::box5 : Smoothing::gauss129;
-}
-
 EvaluationSpec parse_evaluation(const json& item, const std::string& path, const Experiment& experiment) {
   EvaluationSpec spec;
   spec.name = item.value("name", item["metric"].get<std::string>());
   spec.kind = kind_of(item["metric"]);
-  spec.smoothing = smoothing_of(item["smoothing"]);
+  spec.smoothing = item["smoothing"];
   const std::string on = item["on"];
   const bool grids = on == "auto" ? spec.kind != EvaluationKind::epg : on == "grids";
   require(!(spec.kind == EvaluationKind::gridpg && !grids) && !(spec.kind == EvaluationKind::epg && grids),

@@ -19,7 +19,6 @@ struct AttributionSpec {
 };
 
 enum class EvaluationKind { gridpg, epg, entropy, gini };
-enum class Smoothing { none, box5, gauss129 };
 
 // The images that maps are made of: grids of confident test images, or test images one by one.
 struct ImageSet {
@@ -35,7 +34,7 @@ struct EvaluationSpec {
   EvaluationKind kind = EvaluationKind::gridpg;
   std::vector<std::string> methods;  // names of attributions
   ImageSet images;
-  Smoothing smoothing = Smoothing::box5;
+  std::string smoothing = "box5";  // of gridpg and epg; entropy always smooths by box5, gini never
 };
 
 struct Experiment {
