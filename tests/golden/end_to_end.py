@@ -68,7 +68,8 @@ def pick_cifar(models, shared):
         if predicted == label:
             flips, margin = models.flips(image)
             scored.append((image, {**source, "predicted": predicted, "float32_flips": flips, "margin": margin}))
-    print(f"  {len(scored)} candidates, {sum(item[1]['float32_flips'] == 0 for item in scored)} without a flip", flush=True)
+    without = sum(source["float32_flips"] == 0 for _, source in scored)
+    print(f"  {len(scored)} candidates, {without} without a flip", flush=True)
     scored.sort(key=lambda item: (item[1]["float32_flips"], -item[1]["margin"]))
     shortlist = scored[:SHORTLIST]
     for image, source in shortlist:
@@ -106,8 +107,8 @@ def gradient_file(models, picked, file):
             file.add(f"image{number}/{key}", exact, rounded, kind="logits", group="logits", image=number)
         for role, target in targets_of(source["predicted"]).items():
             def methods(dtype, place):
-                return attributions.gradient_methods(place(models.plain[dtype]), place(networks.normalise(image, dtype)),
-                                                     target)
+                x = place(networks.normalise(image, dtype))
+                return attributions.gradient_methods(place(models.plain[dtype]), x, target)
             for method, exact, rounded in evaluate_all(methods):
                 file.add(f"image{number}/{role}/{method}", exact, rounded, kind="attribution", method=method,
                          group=method.removesuffix("_16").removesuffix("_50"), image=number, target=target)

@@ -1,6 +1,4 @@
 """The reference networks: CIFAR ResNets with option A shortcuts, torchvision ResNets, and their folded forms."""
-import collections
-
 import numpy as np
 import torch
 import torchvision
@@ -121,7 +119,7 @@ def fold(model):
 def blocks(model):
     """name -> residual block, in order."""
     kinds = (CifarBlock, torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck)
-    return collections.OrderedDict((name, module) for name, module in model.named_modules() if isinstance(module, kinds))
+    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
 
 
 def last_convolution(model):
