@@ -1,13 +1,12 @@
 #include "kernels/cpu/columns_dnnl.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/dnnl_state.h"
 #include "kernels/cpu/loops_columns.h"
 #include "kernels/cpu/parallel.h"
+#include "runtime/error.h"
 
 namespace hp {
 
@@ -47,7 +46,12 @@ std::unique_ptr<Packed> CpuKernels::pack_columns(const Conv2d& c, const float* w
   return packed;
 }
 
-void CpuKernels::columns_input_gradient(const Conv2d& c, const float* w, const float* dy, float* dx) {
+void CpuKernels::columns_input_gradient(const Conv2d& c, const Packed& packed, const float* dy, float* dx) {
+  const auto& weight = static_cast<const DnnlPacked&>(packed);
+  const dnnl_memory_desc_t& layout = weight.layout().data;
+  require(layout.ndims == 2 && layout.dims[0] == c.filters && layout.dims[1] == column_size(c),
+          "[conv2d_input_gradient] a packed weight does not fit this shape; expected the layout {}", columns_format(c));
+  const auto* w = static_cast<const float*>(weight.memory().get_data_handle());
   const auto add_row = loops_for<ColumnLoops>(isa_).add_row;
   const int64_t rows_at_once = strip_rows(c), row_size = c.width * c.channels;
   auto* columns = static_cast<float*>(

@@ -212,13 +212,10 @@ void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epi
 }
 
 void CpuKernels::conv2d_input_gradient(const Conv2d& conv, const Packed& w, const float* dy, float* dx) {
-  const memory& weight = static_cast<const DnnlPacked&>(w).memory();
-  if (uses_columns(conv)) {
-    return columns_input_gradient(conv, static_cast<const float*>(weight.get_data_handle()), dy, dx);
-  }
+  if (uses_columns(conv)) return columns_input_gradient(conv, w, dy, dx);
   DnnlCall& call = find_or_make(*dnnl_, {.conv = conv, .use = ConvUse::input_gradient});
   call.point(DNNL_ARG_DIFF_DST, dy);
-  call.point(DNNL_ARG_WEIGHTS, weight);
+  call.point(DNNL_ARG_WEIGHTS, static_cast<const DnnlPacked&>(w).memory());
   call.point(DNNL_ARG_DIFF_SRC, dx);
   dnnl_->run(call);
 }

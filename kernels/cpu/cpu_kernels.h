@@ -109,7 +109,7 @@ class CpuKernels final : public Kernels {
  private:
   // columns_dnnl.h
   std::unique_ptr<Packed> pack_columns(const Conv2d&, const float* w);
-  void columns_input_gradient(const Conv2d&, const float* w, const float* dy, float* dx);
+  void columns_input_gradient(const Conv2d&, const Packed& w, const float* dy, float* dx);
 
   int threads_;
   Isa isa_;

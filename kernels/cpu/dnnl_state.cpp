@@ -62,15 +62,22 @@ void DnnlCall::point(int argument, const void* data) {
 }
 
 void DnnlCall::point(int argument, const dnnl::memory& memory) {
-  arguments_[position(arguments_, argument)].memory = memory.get();
+  const size_t at = position(arguments_, argument);
+  const dnnl_memory_desc_t *wanted = nullptr, *given = nullptr;
+  dnnl_memory_get_memory_desc(memories_[at].get(), &wanted);
+  dnnl_memory_get_memory_desc(memory.get(), &given);
+  require(dnnl_memory_desc_equal(wanted, given) != 0,
+          "[conv2d] a packed weight does not fit this shape; got another layout than the primitive's; expected the one "
+          "that pack() makes for the same shape and use");
+  arguments_[at].memory = memory.get();
 }
 
 dnnl::memory::desc DnnlCall::layout(int argument) const { return memories_[position(arguments_, argument)].get_desc(); }
 
 void DnnlCall::execute(const dnnl::stream& stream) {
   const int count = static_cast<int>(arguments_.size());
-  dnnl::error::wrap_c_api(dnnl_primitive_execute(primitive_.get(), stream.get(), count, arguments_.data()),
-                          "[dnnl] a primitive failed");
+  const dnnl_status_t status = dnnl_primitive_execute(primitive_.get(), stream.get(), count, arguments_.data());
+  require(status == dnnl_success, "[dnnl] a primitive failed with status {}", static_cast<int>(status));
 }
 
 bool MatmulKey::operator==(const MatmulKey& other) const {

@@ -23,7 +23,7 @@ class DnnlCall {
   DnnlCall(const dnnl::engine& engine, const dnnl::primitive& primitive, const dnnl::memory::desc& scratchpad,
            const std::vector<Argument>& arguments);
 
-  // Says where an argument lies.
+  // Says where an argument lies; the second throws hp::Error if the memory has another layout than was declared.
   void point(int argument, const void* data);
   void point(int argument, const dnnl::memory& memory);
   dnnl::memory::desc layout(int argument) const;

@@ -1,0 +1,120 @@
+// What the declared cases cannot say of convolutions: which packed weights go with which shapes, and that one image's
+// result does not depend on its neighbours in the batch or on what is fused into the call.
+#include <doctest/doctest.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/cpu_kernels.h"
+#include "runtime/error.h"
+#include "tests/cases/kernel_case.h"
+
+namespace hp {
+
+namespace {
+
+using cases::uniform;
+
+const Conv2d body{.batch = 1,
+                  .height = 14,
+                  .width = 14,
+                  .channels = 64,
+                  .filters = 96,
+                  .kernel_height = 3,
+                  .kernel_width = 3,
+                  .stride = 1,
+                  .padding = 1};
+const Conv2d stem{.batch = 1,
+                  .height = 32,
+                  .width = 32,
+                  .channels = 3,
+                  .filters = 64,
+                  .kernel_height = 7,
+                  .kernel_width = 7,
+                  .stride = 2,
+                  .padding = 3};
+
+int64_t x_count(const Conv2d& c) { return c.batch * c.height * c.width * c.channels; }
+int64_t y_count(const Conv2d& c) { return c.batch * c.out_height() * c.out_width() * c.filters; }
+
+Conv2d with_batch(Conv2d conv, int64_t batch) {
+  conv.batch = batch;
+  return conv;
+}
+
+std::vector<float> forward(Kernels& kernels, const Conv2d& conv, const Packed& weight, const std::vector<float>& x,
+                           const Epilogue& epilogue = {}) {
+  std::vector<float> y(y_count(conv));
+  kernels.conv2d(conv, weight, epilogue, x.data(), y.data());
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("shapes that name the same layout share a packed weight") {
+  CpuKernels kernels;
+  const std::vector<float> w = uniform(body.weight_count(), -1, 1, 1).floats;
+  const Conv2d larger = with_batch(body, 4);
+  REQUIRE(kernels.pack_format(body, PackUse::forward) == kernels.pack_format(larger, PackUse::forward));
+  const std::vector<float> x = uniform(x_count(larger), -1, 1, 2).floats;
+  const auto packed = kernels.pack(body, PackUse::forward, w.data()),
+             own = kernels.pack(larger, PackUse::forward, w.data());
+  CHECK(forward(kernels, larger, *packed, x) == forward(kernels, larger, *own, x));
+}
+
+TEST_CASE("a weight that was packed for another shape or use is refused") {
+  CpuKernels kernels;
+  const std::vector<float> w = uniform(std::max(body.weight_count(), stem.weight_count()), -1, 1, 1).floats;
+  const auto for_body = kernels.pack(body, PackUse::forward, w.data());
+  const auto for_stem = kernels.pack(stem, PackUse::forward, w.data());
+  std::vector<float> x(std::max(x_count(body), x_count(stem))), y(std::max(y_count(body), y_count(stem)));
+  CHECK_THROWS_AS(kernels.conv2d(body, *for_stem, {}, x.data(), y.data()), Error);
+  CHECK_THROWS_AS(kernels.conv2d_input_gradient(stem, *for_stem, y.data(), x.data()), Error);
+  CHECK_THROWS_AS(kernels.conv2d_input_gradient(stem, *for_body, y.data(), x.data()), Error);
+  CHECK_THROWS_AS(kernels.conv2d_input_gradient(body, *for_stem, y.data(), x.data()), Error);
+}
+
+TEST_CASE("an epilogue changes no bit of the convolution under it") {
+  CpuKernels kernels;
+  for (const Conv2d& conv : {body, stem, with_batch(body, 3)}) {
+    const std::vector<float> w = uniform(conv.weight_count(), -1, 1, 1).floats;
+    const std::vector<float> x = uniform(x_count(conv), -1, 1, 2).floats;
+    const std::vector<float> addend = uniform(y_count(conv), -1, 1, 3).floats;
+    const auto packed = kernels.pack(conv, PackUse::forward, w.data());
+    std::vector<float> expected = forward(kernels, conv, *packed, x);
+    for (size_t i = 0; i < expected.size(); ++i) expected[i] = std::max(expected[i] + addend[i], 0.0f);
+    CHECK(forward(kernels, conv, *packed, x, {.addend = addend.data(), .relu = true}) == expected);
+  }
+}
+
+TEST_CASE("an image's result hardly depends on the rest of its batch") {
+  CpuKernels kernels;
+  for (const Conv2d& conv : {body, stem}) {
+    const Conv2d larger = with_batch(conv, 5);
+    const std::vector<float> w = uniform(conv.weight_count(), -1, 1, 1).floats;
+    const std::vector<float> dy = uniform(y_count(larger), -1, 1, 2).floats;
+    const auto packed = kernels.pack(conv, PackUse::input_gradient, w.data());
+    const auto packed_larger = kernels.pack(larger, PackUse::input_gradient, w.data());
+    std::vector<float> all(x_count(larger)), one(x_count(conv));
+    kernels.conv2d_input_gradient(larger, *packed_larger, dy.data(), all.data());
+    for (int64_t image = 0; image < larger.batch; ++image) {
+      kernels.conv2d_input_gradient(conv, *packed, dy.data() + image * y_count(conv), one.data());
+      const std::vector<double> want(all.begin() + image * x_count(conv), all.begin() + (image + 1) * x_count(conv));
+      CHECK(cases::relative_error({one.begin(), one.end()}, want) < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("the caller's number of OpenMP threads is left alone") {
+  const int before = omp_get_max_threads();
+  CpuKernels kernels({.threads = before + 1});
+  CHECK(kernels.threads() == before + 1);
+  std::vector<float> a(4, 1.0f), y(4);
+  kernels.matmul({.m = 2, .n = 2, .k = 2}, a.data(), a.data(), y.data());
+  CHECK(y == std::vector<float>(4, 2.0f));
+  CHECK(omp_get_max_threads() == before);
+}
+
+}  // namespace hp
