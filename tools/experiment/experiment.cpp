@@ -115,9 +115,13 @@ EvaluationSpec parse_evaluation(const json& item, const std::string& path, const
   require(!(spec.kind == EvaluationKind::gridpg && !grids) && !(spec.kind == EvaluationKind::epg && grids),
           "[experiment] {}/on: does not fit the metric; got \"{}\"; expected \"{}\" for {}", path, on,
           grids ? "images" : "grids", item["metric"].get<std::string>());
-  spec.images = {grids, grids ? item["cells"].get<int64_t>() : 1,
-                 grids ? item["grids"].get<int64_t>() : item["images"].get<int64_t>(),
-                 grids ? item["confidence"].get<double>() : 0, grids ? item["per_class"].get<int64_t>() : 0};
+  spec.images.grids = grids;
+  spec.count = item[grids ? "grids" : "images"];
+  if (grids) {
+    spec.images = {true, item["cells"], item["confidence"], item["per_class"]};
+  } else {
+    spec.images = {false, 1, 0, 0};
+  }
   std::vector<std::string> names;
   for (const AttributionSpec& attribution : experiment.attributions) names.push_back(attribution.name);
   spec.methods = item["methods"].get<std::vector<std::string>>();

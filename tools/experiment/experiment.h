@@ -20,10 +20,11 @@ struct AttributionSpec {
 
 enum class EvaluationKind { gridpg, epg, entropy, gini };
 
-// The images that maps are made of: grids of confident test images, or test images one by one.
+// The images that maps are made of: grids of confident test images, or test images one by one. Evaluations on equal
+// sets share their maps.
 struct ImageSet {
   bool grids = true;
-  int64_t cells = 3, count = 50;  // count 0: all images
+  int64_t cells = 3;
   double confidence = 0.95;
   int64_t per_class = 100;
   auto operator<=>(const ImageSet&) const = default;
@@ -34,6 +35,7 @@ struct EvaluationSpec {
   EvaluationKind kind = EvaluationKind::gridpg;
   std::vector<std::string> methods;  // names of attributions
   ImageSet images;
+  int64_t count = 50;              // grids or images, from the first; 0: all images
   std::string smoothing = "box5";  // of gridpg and epg; entropy always smooths by box5, gini never
 };
 

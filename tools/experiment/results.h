@@ -17,10 +17,10 @@ namespace hp {
 struct ProbeResult {
   std::string name, head, loss;
   double learning_rate = 0;
-  std::optional<double> top1, top5;                     // single-label data
-  std::optional<double> mean_average_precision;         // multi-label data
-  std::vector<double> average_precision;                // per class
-  std::vector<double> training_loss, training_top1;     // per epoch
+  std::optional<double> top1, top5;                  // single-label data
+  std::optional<double> mean_average_precision;      // multi-label data
+  std::vector<double> average_precision;             // per class
+  std::vector<double> training_loss, training_top1;  // per epoch
 };
 
 // One line of the table: a metric of one method on one probe.
@@ -33,9 +33,7 @@ struct Row {
 struct Difference {
   std::string evaluation, metric, method, probe, against;
   Summary summary;
-  bool significant() const {
-    return summary.interval && (summary.interval->low > 0 || summary.interval->high < 0);
-  }
+  bool significant() const { return summary.interval && (summary.interval->low > 0 || summary.interval->high < 0); }
 };
 
 // A picture with what it explains: one input and, per method and probe, the map of one target.
@@ -51,18 +49,19 @@ struct GalleryItem {
 
 struct Results {
   std::string name;
-  nlohmann::json experiment;             // resolved
+  nlohmann::json experiment;  // resolved
   std::vector<std::string> classes;
   std::vector<std::pair<std::string, std::string>> facts;  // "backbone": "cifar_resnet56, 0.85 M parameters" ...
-  std::vector<std::string> notes;        // skipped images, negative logits, completeness
+  std::vector<std::string> notes;                          // skipped images, negative logits, completeness
   std::vector<ProbeResult> probes;
   std::vector<Row> rows;
   std::vector<Difference> differences;
   std::vector<GalleryItem> gallery;
-  bool complete = false;                 // false while a run goes on, or was stopped
+  bool complete = false;  // false while a run goes on, or was stopped
 };
 
-// results.json and results.csv (one row per probe x method x metric) in `folder`; each file appears complete or not at all.
+// results.json and results.csv (one row per probe x method x metric) in `folder`; each file appears complete or not at
+// all.
 void write_results(const std::filesystem::path& folder, const Results& results);
 // The table as text for a terminal.
 std::string results_table(const Results& results);

@@ -1,0 +1,178 @@
+#include "tools/experiment/findings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace hp {
+namespace {
+
+constexpr std::array<MetricWords, 6> known_metrics = {{
+    {"gridpg", "GridPG", "Share of a map's positive evidence that lies in the cell of its class. Higher is better.",
+     "localises better", "localises worse"},
+    {"grid_pointing", "GridPG",
+     "Share of a map's positive evidence that lies in the cell of its class. Higher is better.", "localises better",
+     "localises worse"},
+    {"epg", "EPG", "Share of a map's positive evidence that lies inside the boxes of its class. Higher is better.",
+     "localises better", "localises worse"},
+    {"energy_pointing", "EPG",
+     "Share of a map's positive evidence that lies inside the boxes of its class. Higher is better.",
+     "localises better", "localises worse"},
+    {"entropy", "Entropy", "Shannon entropy of a map's evidence. Lower means more concentrated.",
+     "gives less concentrated maps", "gives more concentrated maps"},
+    {"gini", "Gini index", "Gini index of a map's evidence. Higher means more concentrated.",
+     "gives more concentrated maps", "gives less concentrated maps"},
+}};
+
+void add_once(std::vector<std::string>& names, const std::string& name) {
+  if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  if (parts.empty()) return "";
+  std::string text = parts[0];
+  for (size_t i = 1; i < parts.size(); ++i) text += (i + 1 == parts.size() ? " and " : ", ") + parts[i];
+  return text;
+}
+
+std::string with_interval(const Difference& d) {
+  return fmt::format("{} ({} {})", d.method, signed_text(d.summary.mean), interval_text(*d.summary.interval));
+}
+
+// The differences of one pair of probes under one evaluation, by what they say.
+struct Comparison {
+  const Difference* any = nullptr;
+  std::vector<std::string> above, below, open;
+
+  bool holds(const Difference& d) const {
+    return any->evaluation == d.evaluation && any->metric == d.metric && any->probe == d.probe &&
+           any->against == d.against;
+  }
+  void add(const Difference& d) {
+    if (!d.significant()) {
+      open.push_back(d.method);
+    } else {
+      (d.summary.interval->low > 0 ? above : below).push_back(with_interval(d));
+    }
+  }
+  std::string text() const;
+};
+
+std::string Comparison::text() const {
+  const MetricWords words = metric_words(any->metric);
+  std::string text = fmt::format("On {}, ", evaluation_title(any->evaluation, any->metric));
+  if (above.empty() && below.empty()) {
+    return text + fmt::format("{} and {} do not differ significantly with {}.", any->probe, any->against, joined(open));
+  }
+  text += any->probe;
+  if (!above.empty()) text += fmt::format(" {} than {} with {}", words.above, any->against, joined(above));
+  if (!above.empty() && !below.empty()) text += ", but";
+  if (!below.empty()) text += fmt::format(" {} than {} with {}", words.below, any->against, joined(below));
+  if (!open.empty()) text += fmt::format("; no significant difference with {}", joined(open));
+  return text + ".";
+}
+
+}  // namespace
+
+MetricWords metric_words(std::string_view metric) {
+  for (const MetricWords& words : known_metrics) {
+    if (words.name == metric) return words;
+  }
+  return {metric, metric, "", "scores higher", "scores lower"};
+}
+
+std::string evaluation_title(std::string_view evaluation, std::string_view metric) {
+  const std::string_view title = metric_words(metric).title;
+  if (evaluation == metric || evaluation == title) return std::string(title);
+  return fmt::format("{} ({})", evaluation, title);
+}
+
+std::vector<Finding> findings(const Results& results) {
+  std::vector<Comparison> comparisons;
+  for (const Difference& d : results.differences) {
+    auto found = std::find_if(comparisons.begin(), comparisons.end(), [&](const Comparison& c) { return c.holds(d); });
+    if (found == comparisons.end())
+      found = comparisons.insert(found, Comparison{.any = &d, .above = {}, .below = {}, .open = {}});
+    found->add(d);
+  }
+  std::vector<Finding> all;
+  for (const Comparison& c : comparisons) {
+    all.push_back({c.any->evaluation, c.text(), !c.above.empty() || !c.below.empty()});
+  }
+  return all;
+}
+
+std::string verdict(const Results& results) {
+  const size_t total = results.differences.size();
+  if (total == 0) return "There are no pairs of probes to compare.";
+  const auto significant = static_cast<size_t>(std::count_if(results.differences.begin(), results.differences.end(),
+                                                             [](const Difference& d) { return d.significant(); }));
+  const std::string confidence = confidence_text(results);
+  if (significant == 0) {
+    return fmt::format("No difference between probes is significant: no {} interval of a paired difference excludes 0.",
+                       confidence);
+  }
+  return fmt::format("{} of {} paired differences between probes {} significant: the {} interval excludes 0.",
+                     significant, total, significant == 1 ? "is" : "are", confidence);
+}
+
+std::string confidence_text(const Results& results) {
+  const nlohmann::json::json_pointer path("/statistics/confidence");
+  double confidence = 0.95;
+  if (results.experiment.is_object() && results.experiment.contains(path) && results.experiment[path].is_number()) {
+    confidence = results.experiment[path].get<double>();
+  }
+  return fmt::format("{:.4g} %", confidence * 100);
+}
+
+std::vector<EvaluationNames> evaluations_of(const Results& results) {
+  std::vector<EvaluationNames> all;
+  for (const Row& row : results.rows) {
+    auto found = std::find_if(all.begin(), all.end(), [&](const EvaluationNames& e) {
+      return e.evaluation == row.evaluation && e.metric == row.metric;
+    });
+    if (found == all.end()) found = all.insert(found, {row.evaluation, row.metric, {}, {}});
+    add_once(found->methods, row.method);
+    add_once(found->probes, row.probe);
+  }
+  return all;
+}
+
+const Row* find_row(const Results& results, const EvaluationNames& evaluation, std::string_view method,
+                    std::string_view probe) {
+  const auto found = std::find_if(results.rows.begin(), results.rows.end(), [&](const Row& row) {
+    return row.evaluation == evaluation.evaluation && row.metric == evaluation.metric && row.method == method &&
+           row.probe == probe;
+  });
+  return found == results.rows.end() ? nullptr : &*found;
+}
+
+std::string value_text(double value) {
+  if (!std::isfinite(value)) return "n/a";
+  const double size = std::abs(value);
+  if (size >= 1e6 || (size < 5e-4 && size > 0)) return fmt::format("{:.1e}", value);
+  return fmt::format("{:.3f}", size == 0 ? 0.0 : value);
+}
+
+std::string signed_text(double value) {
+  const std::string text = value_text(value);
+  return value > 0 && std::isfinite(value) ? "+" + text : text;
+}
+
+std::string interval_text(const Interval& value) {
+  return fmt::format("[{}, {}]", value_text(value.low), value_text(value.high));
+}
+
+std::string percent_text(double share) { return std::isfinite(share) ? fmt::format("{:.2f} %", share * 100) : "n/a"; }
+
+std::string rate_text(double rate) { return std::isfinite(rate) ? fmt::format("{:g}", rate) : "n/a"; }
+
+std::optional<double> half_width(const Summary& summary) {
+  if (!summary.interval) return std::nullopt;
+  const double half = (summary.interval->high - summary.interval->low) / 2;
+  return std::isfinite(half) ? std::optional(half) : std::nullopt;
+}
+
+}  // namespace hp

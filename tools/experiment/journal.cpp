@@ -1,0 +1,89 @@
+#include "tools/experiment/journal.h"
+
+#include <fmt/format.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+namespace hp {
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::string duration(double seconds) {
+  if (seconds < 90) return fmt::format("{:.0f} s", seconds);
+  if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
+  return fmt::format("{:.1f} h", seconds / 3600);
+}
+
+}  // namespace
+
+Journal::Journal(const std::filesystem::path& log_file) : terminal_(isatty(STDERR_FILENO) == 1) {
+  auto console = std::make_shared<spdlog::sinks::stderr_sink_st>();
+  console->set_pattern("%v");
+  std::vector<spdlog::sink_ptr> sinks{console};
+  if (!log_file.empty()) {
+    auto file = std::make_shared<spdlog::sinks::basic_file_sink_st>(log_file.string());
+    file->set_pattern("%Y-%m-%d %H:%M:%S %l %v");
+    sinks.push_back(file);
+  }
+  logger_ = std::make_shared<spdlog::logger>("run", sinks.begin(), sinks.end());
+  logger_->flush_on(spdlog::level::info);
+}
+
+Journal::~Journal() { clear_line(); }
+
+void Journal::clear_line() {
+  if (line_drawn_) std::fputs("\r\033[K", stderr);
+  line_drawn_ = false;
+}
+
+void Journal::say(const std::string& line) {
+  clear_line();
+  logger_->info(line);
+}
+
+void Journal::warn(const std::string& line) {
+  clear_line();
+  logger_->warn("warning: " + line);
+}
+
+void Journal::start(const std::string& what, int64_t total, const std::string& unit) {
+  what_ = what, unit_ = unit, total_ = total, done_ = 0, started_counting_ = false;
+  started_ = drawn_ = std::chrono::steady_clock::now();
+}
+
+void Journal::advance(int64_t done, const std::string& detail) {
+  // What an earlier run left is there at once; it must not count as speed.
+  if (!started_counting_) {
+    started_counting_ = true;
+    first_ = std::max<int64_t>(0, done == total_ ? 0 : done_);
+  }
+  done_ = done;
+  const double since_drawn = seconds_since(drawn_), elapsed = seconds_since(started_);
+  if (since_drawn < (terminal_ ? 0.1 : 10.0)) return;
+  drawn_ = std::chrono::steady_clock::now();
+  const double rate = static_cast<double>(done - first_) / std::max(elapsed, 1e-9);
+  const double left = rate > 0 ? static_cast<double>(total_ - done) / rate : 0;
+  const std::string line = fmt::format("{} {}/{} {}, {:.1f}/s, {} left{}{}", what_, done, total_, unit_, rate,
+                                       duration(left), detail.empty() ? "" : ", ", detail);
+  if (terminal_) {
+    std::fprintf(stderr, "\r%s\033[K", line.c_str());
+    line_drawn_ = true;
+  } else {
+    logger_->info(line);
+  }
+}
+
+void Journal::finish() {
+  const double elapsed = seconds_since(started_);
+  say(fmt::format("{}: {} {} in {:.1f} s", what_, done_, unit_, elapsed));
+}
+
+}  // namespace hp

@@ -1,0 +1,41 @@
+// Journal: what a run says while it works: lines in a log file and on the terminal, and one line of progress.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace spdlog {
+class logger;
+}
+
+namespace hp {
+
+// Lines go to `run.log` in the output folder and to standard error. On a terminal progress redraws one line; elsewhere
+// it is a plain line every ten seconds.
+class Journal {
+ public:
+  explicit Journal(const std::filesystem::path& log_file);  // an empty path: standard error alone
+  ~Journal();
+
+  void say(const std::string& line);
+  void warn(const std::string& line);
+
+  // Work that can be counted: "features (train) 1200/5000, 310.2/s, 12 s left".
+  void start(const std::string& what, int64_t total, const std::string& unit);
+  void advance(int64_t done, const std::string& detail = "");
+  void finish();  // says how long it took
+
+ private:
+  void clear_line();
+
+  std::shared_ptr<spdlog::logger> logger_;
+  bool terminal_;
+  std::string what_, unit_;
+  int64_t total_ = 0, done_ = 0, first_ = 0;
+  bool line_drawn_ = false, started_counting_ = false;
+  std::chrono::steady_clock::time_point started_, drawn_;
+};
+
+}  // namespace hp

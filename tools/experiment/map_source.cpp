@@ -1,0 +1,145 @@
+#include "tools/experiment/map_source.h"
+
+#include <algorithm>
+#include <set>
+
+#include "runtime/error.h"
+
+namespace hp {
+
+namespace {
+
+Batch load_images(const SplitData& test, const Network& network, std::vector<int64_t> indices, int workers) {
+  LoaderOptions options;
+  options.batch = static_cast<int>(indices.size());
+  options.threads = workers;
+  options.unreadable_limit = 0;  // they were readable when their features were computed
+  Loader loader(*test.images, network.preprocess, std::move(indices), options);
+  std::optional<Batch> batch = loader.next();
+  require(batch.has_value(), "[experiment] no image could be read again; expected the files to stay as they were");
+  return std::move(*batch);
+}
+
+Tensor uploaded(const Tensor& host, Context context) {
+  const Tensor device = context.scratch.take(host.shape());
+  context.kernels.upload(host.floats(), host.bytes(), device.floats());
+  return device;
+}
+
+class GridSource final : public MapSource {
+ public:
+  GridSource(const Experiment& experiment, const Network& network, const SplitData& test, int64_t cells,
+             std::vector<Grid> grids)
+      : experiment_(experiment), network_(network), test_(test), cells_(cells), grids_(std::move(grids)) {
+    for (const Grid& grid : grids_) targets_.push_back(grid.labels);
+  }
+
+  MapBatch load(const TargetBatch& batch, Context context) const override {
+    std::vector<int64_t> indices;
+    for (int64_t grid : batch.images) {
+      const std::vector<int64_t>& images = grids_[static_cast<size_t>(grid)].images;
+      indices.insert(indices.end(), images.begin(), images.end());
+    }
+    const Batch loaded = load_images(test_, network_, std::move(indices), experiment_.workers);
+    MapBatch result{assemble_grids(context, uploaded(loaded.images, context), cells_), {}};
+    const size_t count = batch.images.size();
+    for (size_t row = 0; row < batch.targets.size(); ++row) {
+      result.subjects.push_back(
+          {sample_name(batch.images[row % count]), batch.targets[row], static_cast<int>(row / count), {}});
+    }
+    return result;
+  }
+
+  std::string sample_name(int64_t ordinal) const override { return fmt::format("grid {}", ordinal); }
+  std::string title(const Subject& subject) const override {
+    return fmt::format("cell {}: {}", subject.cell, test_.images->classes()[static_cast<size_t>(subject.target)]);
+  }
+
+ private:
+  const Experiment& experiment_;
+  const Network& network_;
+  const SplitData& test_;
+  int64_t cells_;
+  std::vector<Grid> grids_;
+};
+
+class ImageSource final : public MapSource {
+ public:
+  ImageSource(const Experiment& experiment, const Network& network, const SplitData& test, int64_t count)
+      : experiment_(experiment), network_(network), test_(test) {
+    const int64_t readable = test.features->size();
+    has_boxes_ = false;
+    for (int64_t row = 0; row < readable; ++row) has_boxes_ = has_boxes_ || !item(row).boxes.empty();
+    for (int64_t row = 0; row < readable && (count == 0 || row < count); ++row) {
+      std::set<int> classes;
+      if (!has_boxes_) classes.insert(item(row).labels.begin(), item(row).labels.end());
+      for (const Box& box : item(row).boxes) {
+        if (!box.difficult) classes.insert(box.category);
+      }
+      targets_.emplace_back(classes.begin(), classes.end());
+    }
+  }
+
+  MapBatch load(const TargetBatch& batch, Context context) const override {
+    std::vector<int64_t> indices;
+    for (int64_t row : batch.images) indices.push_back(test_.features->sample(row));
+    const Batch loaded = load_images(test_, network_, std::move(indices), experiment_.workers);
+    require(loaded.samples.size() == batch.images.size(),
+            "[experiment] an image can no longer be read; expected the files to stay as they were");
+    MapBatch result{uploaded(loaded.images, context), {}};
+    const size_t count = batch.images.size();
+    for (size_t row = 0; row < batch.targets.size(); ++row) {
+      const Sample& sample = loaded.samples[row % count];
+      Subject subject{sample_name(batch.images[row % count]), batch.targets[row], 0, {}};
+      for (const Box& box : sample.boxes) {
+        if (box.category == subject.target && !box.difficult)
+          subject.region.boxes.push_back({box.x0, box.y0, box.x1, box.y1});
+      }
+      result.subjects.push_back(std::move(subject));
+    }
+    return result;
+  }
+
+  std::string sample_name(int64_t ordinal) const override { return item(ordinal).id; }
+  std::string title(const Subject& subject) const override {
+    return test_.images->classes()[static_cast<size_t>(subject.target)];
+  }
+
+ private:
+  const Item& item(int64_t row) const { return test_.images->item(test_.features->sample(row)); }
+
+  const Experiment& experiment_;
+  const Network& network_;
+  const SplitData& test_;
+  bool has_boxes_;
+};
+
+}  // namespace
+
+std::unique_ptr<MapSource> grid_source(const Experiment& experiment, const Network& network, const SplitData& test,
+                                       const TestedProbes& probes, const ImageSet& set, int64_t count) {
+  require(!test.labels.multi_label(),
+          "[experiment] grids need one label an image; got multi-label data; expected the metric epg there");
+  std::vector<Scores> scores;
+  for (size_t i = 0; i < probes.probes.size(); ++i) {
+    const bool softmax = probes.probes[i].spec().loss == LossKind::ce;
+    scores.push_back(
+        {probes.predictions[i].logits, softmax ? Scores::Probability::softmax : Scores::Probability::sigmoid});
+  }
+  const std::vector<int64_t>& samples = probes.predictions[0].samples;
+  std::vector<int> labels;
+  for (int64_t sample : samples) labels.push_back(test.labels.label(sample));
+  const std::vector<Candidate> candidates = select_candidates(scores, labels, {set.confidence, set.per_class});
+  std::vector<Grid> grids = build_grids(candidates, {set.cells, count, experiment.seed});
+  for (Grid& grid : grids) {
+    for (int64_t& image : grid.images) image = samples[static_cast<size_t>(image)];
+  }
+  return std::make_unique<GridSource>(experiment, network, test, set.cells, std::move(grids));
+}
+
+std::unique_ptr<MapSource> image_source(const Experiment& experiment, const Network& network, const SplitData& test,
+                                        int64_t count) {
+  return std::make_unique<ImageSource>(experiment, network, test, count);
+}
+
+}  // namespace hp

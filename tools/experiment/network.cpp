@@ -1,0 +1,76 @@
+#include "tools/experiment/network.h"
+
+#include "probes/digest.h"
+#include "runtime/error.h"
+#include "runtime/file.h"
+#include "runtime/safetensors.h"
+
+namespace hp {
+
+namespace {
+
+std::string metadata_of(const Parameters& parameters, const std::string& key, const std::filesystem::path& file) {
+  auto found = parameters.metadata.find(key);
+  require(found != parameters.metadata.end(),
+          "[experiment] {} says nothing of its {}; got a file not made by convert-weights; expected a "
+          "converted checkpoint",
+          file.string(), key);
+  return found->second;
+}
+
+void set_input_statistics(Parameters& weights, const std::string& preprocessing, const std::filesystem::path& file) {
+  try {
+    const nlohmann::json json = nlohmann::json::parse(preprocessing);
+    set_normalisation(weights, json.at("mean").get<std::vector<float>>(), json.at("std").get<std::vector<float>>());
+  } catch (const nlohmann::json::exception& error) {
+    fail("[experiment] {} has no usable mean and std; got {}; convert the checkpoint again", file.string(),
+         preprocessing.substr(0, 80));
+  }
+}
+
+}  // namespace
+
+Shape Network::feature_shape() const {
+  const Shape map = folded.graph.node(folded.graph.find("features")).shape;
+  return {map[1], map[2], map[3]};
+}
+
+Network load_network(const Experiment& experiment) {
+  Network network;
+  network.sha256 = sha256_of(MappedFile(experiment.weights).bytes());
+  network.weights = load_safetensors(experiment.weights);
+  network.architecture = metadata_of(network.weights, "architecture", experiment.weights);
+  const std::string preprocessing = metadata_of(network.weights, "preprocessing", experiment.weights);
+  network.preprocess = preprocess_of(preprocessing, experiment.preprocess);
+  set_input_statistics(network.weights, preprocessing, experiment.weights);
+  const int64_t side = network.preprocess.output_side();
+  const int64_t own = nlohmann::json::parse(preprocessing).value("crop", 224);
+  network.shape = {experiment.batch_size, side > 0 ? side : own, side > 0 ? side : own};
+  const Backbone backbone = build_backbone(network.architecture, network.shape);
+  network.channels = backbone.channels();
+  network.folded = fold_batch_norm(backbone.graph, network.weights);
+  return network;
+}
+
+FeatureExtractor::FeatureExtractor(const Network& network, Kernels& kernels)
+    : network_(network), kernels_(kernels), parameters_(on_device(network.folded.parameters, kernels)) {}
+
+Tensor FeatureExtractor::features(const Tensor& images) {
+  const Shape& shape = images.shape();
+  require(shape[1] == network_.shape.height && shape[2] == network_.shape.width,
+          "[experiment] images of the wrong size; got {}x{}; expected {}x{}: set data.preprocess", shape[2], shape[1],
+          network_.shape.width, network_.shape.height);
+  Sized& sized = by_batch_[shape[0]];
+  if (!sized.executor) {
+    sized.graph = network_.folded.graph.with_batch(shape[0]);
+    sized.executor = std::make_unique<Executor>(sized.graph, parameters_, kernels_, Keep::outputs,
+                                                std::vector<int>{sized.graph.find("features")});
+  }
+  Context context = sized.executor->context();
+  const Tensor input = context.scratch.take(shape);
+  kernels_.upload(images.floats(), images.bytes(), input.floats());
+  last_ = sized.executor->run(input);
+  return last_.value(sized.graph.find("features"));
+}
+
+}  // namespace hp

@@ -1,0 +1,49 @@
+// Network: the frozen backbone of an experiment, read from its weights file and ready to run.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "models/backbone.h"
+#include "runtime/executor.h"
+#include "runtime/fold.h"
+#include "tools/experiment/experiment.h"
+
+namespace hp {
+
+struct Network {
+  std::string architecture, sha256;
+  Parameters weights;  // as the file has them, with the classifier, if any, as head.*
+  Folded folded;       // batch norm folded, for images of `shape`
+  ImageShape shape;
+  Preprocess preprocess;
+  int64_t channels = 0;  // of the features
+
+  Shape feature_shape() const;  // [height, width, channels] for images of `shape`
+};
+
+// Reads and checks everything. Throws hp::Error naming the file if it is no converted backbone, lacks a tensor or holds
+// a NaN.
+Network load_network(const Experiment& experiment);
+
+// Features of images of any batch size, one graph and executor per size.
+class FeatureExtractor {
+ public:
+  FeatureExtractor(const Network& network, Kernels& kernels);
+  // images [n, height, width, 3] in host memory -> [n, h, w, channels] on the device, valid until the next call.
+  Tensor features(const Tensor& images);
+
+ private:
+  struct Sized {
+    Graph graph;
+    std::unique_ptr<Executor> executor;
+  };
+  const Network& network_;
+  Kernels& kernels_;
+  Parameters parameters_;
+  std::map<int64_t, Sized> by_batch_;
+  Activations last_;
+};
+
+}  // namespace hp

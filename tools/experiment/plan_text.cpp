@@ -1,0 +1,89 @@
+#include "tools/experiment/plan_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "attribution/method.h"
+
+namespace hp {
+
+namespace {
+
+std::string bytes_text(double bytes) {
+  if (bytes < 1e6) return fmt::format("{:.0f} kB", bytes / 1e3);
+  if (bytes < 1e9) return fmt::format("{:.1f} MB", bytes / 1e6);
+  return fmt::format("{:.1f} GB", bytes / 1e9);
+}
+
+// Walks of one method per target in units of a forward pass: what the rules cost (attribution.md B.6), plus the forward
+// pass they share.
+struct MethodCost {
+  double shared = 1, per_target = 1;
+};
+
+MethodCost cost_of(const AttributionSpec& attribution) {
+  static const std::map<std::string, MethodCost> costs = {
+      {"gradient", {1, 1}}, {"ixg", {1, 1}}, {"guided_backprop", {1, 1}}, {"gradcam", {1, 0.05}}, {"lrp", {2, 1.5}}};
+  if (attribution.method == "intgrad") {
+    const double nodes = attribution.options.value("nodes", 50);
+    return {nodes, nodes};
+  }
+  auto found = costs.find(attribution.method);
+  return found == costs.end() ? MethodCost{} : found->second;
+}
+
+}  // namespace
+
+double forward_flops(const Network& network, int64_t height, int64_t width) {
+  const Graph graph = build_backbone(network.architecture, {1, height, width}).graph;
+  double flops = 0;
+  for (int i = 0; i < graph.size(); ++i) {
+    if (graph.node(i).op) flops += static_cast<double>(graph.node(i).op->flops(graph.input_shapes(i)));
+  }
+  return flops;
+}
+
+std::string plan_text(const Experiment& experiment, const Network& network, const SplitData& train,
+                      const SplitData& test) {
+  const double flops = forward_flops(network, network.shape.height, network.shape.width);
+  const Shape map = network.feature_shape();
+  std::string text = fmt::format("experiment   {}\n", experiment.name);
+  text += fmt::format("backbone     {}, {}x{} images ({}), features {}, {:.2f} GFLOP an image\n", network.architecture,
+                      network.shape.width, network.shape.height, network.preprocess.str(), map.str(), flops * 1e-9);
+  text += fmt::format("data         {}: {} train, {} test images, {} classes{}\n", experiment.data.type,
+                      train.images->size(), test.images->size(), train.images->classes().size(),
+                      train.images->multi_label() ? ", multi-label" : "");
+  double features = 0;
+  for (const SplitData* split : {&train, &test}) {
+    const FeatureKey key = feature_key(experiment, network, *split, "");
+    features += static_cast<double>(FeatureCache::expected_bytes(key, split->images->size(), map));
+  }
+  const double images = static_cast<double>(train.images->size() + test.images->size());
+  text += fmt::format("features     {} on disk{}, {:.3g} GFLOP\n", bytes_text(features),
+                      experiment.half_features ? " (float16)" : "", images * flops * 1e-9);
+  text += fmt::format("probes       {}, {} epochs in batches of {}\n", experiment.probes.size(),
+                      experiment.recipe.epochs, experiment.recipe.batch_size);
+  std::map<std::pair<ImageSet, std::string>, int64_t> work;  // images per set and method
+  for (const EvaluationSpec& evaluation : experiment.evaluations) {
+    const int64_t count = evaluation.count == 0 ? test.images->size() : evaluation.count;
+    for (const std::string& method : evaluation.methods)
+      work[{evaluation.images, method}] = std::max(work[{evaluation.images, method}], count);
+  }
+  for (const auto& [key, count] : work) {
+    const auto& [set, method] = key;
+    const int64_t side = set.cells;
+    const auto spec = std::find_if(experiment.attributions.begin(), experiment.attributions.end(),
+                                   [&, name = method](const AttributionSpec& a) { return a.name == name; });
+    const MethodCost cost = cost_of(*spec);
+    const double targets = static_cast<double>(set.cells * set.cells) * static_cast<double>(experiment.probes.size());
+    const double one = flops * static_cast<double>(side * side);
+    text += fmt::format("explain      {} on {} {}, {:.0f} maps each, about {:.3g} GFLOP\n", method, count,
+                        set.grids ? fmt::format("{}x{} grids", side, side) : "images", targets,
+                        static_cast<double>(count) * one * (cost.shared + targets * cost.per_target) * 1e-9);
+  }
+  return text;
+}
+
+}  // namespace hp

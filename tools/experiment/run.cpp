@@ -1,0 +1,138 @@
+#include "tools/experiment/run.h"
+
+#include <fmt/core.h>
+
+#include <chrono>
+
+#include "attribution/method.h"
+#include "kernels/cpu/cpu_kernels.h"
+#include "runtime/error.h"
+#include "runtime/file.h"
+#include "tools/experiment/evaluation_run.h"
+#include "tools/experiment/output_folder.h"
+#include "tools/experiment/plan_text.h"
+#include "tools/report/report.h"
+
+namespace hp {
+
+namespace {
+
+void write_text(const std::filesystem::path& path, const std::string& text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+// Everything that can be wrong with an experiment before an hour has been spent on it.
+void check(const Experiment& experiment, const Network& network, const SplitData& train, const SplitData& test) {
+  require_same_classes(*train.images, *test.images);
+  for (size_t i = 0; i < experiment.probes.size(); ++i) {
+    check_loss(experiment.probes[i].loss, train.labels);
+    if (experiment.probes[i].head == HeadKind::converted) {
+      Probe::converted(experiment.probes[i], network.weights, network.channels, train.images->classes());
+    }
+  }
+  for (const AttributionSpec& attribution : experiment.attributions)
+    make_attribution(attribution.method, attribution.options);
+  const Graph& graph = network.folded.graph;
+  for (const std::string& pattern : experiment.layers) {
+    require(!graph.match(pattern).empty(),
+            "[experiment] /output/layers: no such node; got \"{}\"; expected names of the backbone", pattern);
+  }
+  bool boxes = false;
+  for (int64_t i = 0; i < test.images->size() && !boxes; ++i) boxes = !test.images->item(i).boxes.empty();
+  for (const EvaluationSpec& evaluation : experiment.evaluations) {
+    require(evaluation.kind != EvaluationKind::epg || boxes,
+            "[experiment] evaluation {} needs boxes; got data without any; expected "
+            "annotated data such as voc or tiny-imagenet",
+            evaluation.name);
+    require(!evaluation.images.grids || !train.images->multi_label(),
+            "[experiment] evaluation {} needs one label an image; got multi-label "
+            "data; expected epg there",
+            evaluation.name);
+    const int64_t cells = evaluation.images.cells * evaluation.images.cells;
+    require(!evaluation.images.grids || cells <= static_cast<int64_t>(train.images->classes().size()),
+            "[experiment] evaluation {} needs a class a cell; got {} cells for {} classes; expected fewer cells",
+            evaluation.name, cells, train.images->classes().size());
+    const int64_t side = evaluation.images.cells * std::min(network.shape.height, network.shape.width);
+    require(evaluation.smoothing != "gauss129" || side > 128,
+            "[experiment] evaluation {}: gauss129 needs maps with sides above 128; got {}; "
+            "expected box5 there",
+            evaluation.name, side);
+  }
+}
+
+std::string engine_of(const CpuKernels& kernels) {
+  return fmt::format("cpu {} {} threads", name_of(kernels.isa()), kernels.threads());
+}
+
+void add_facts(Results& results, const Experiment& experiment, const Network& network, const SplitData& train,
+               const SplitData& test, const std::string& engine) {
+  results.facts.emplace_back("backbone", fmt::format("{}, {:.2f} M parameters", network.architecture,
+                                                     static_cast<double>(network.folded.parameters.count()) * 1e-6));
+  results.facts.emplace_back(
+      "weights", fmt::format("{} (sha256 {})", experiment.weights.filename().string(), network.sha256.substr(0, 16)));
+  results.facts.emplace_back(
+      "images",
+      fmt::format("{}: {} train, {} test, {} classes, {}x{}", experiment.data.type, train.images->size(),
+                  test.images->size(), train.images->classes().size(), network.shape.width, network.shape.height));
+  results.facts.emplace_back("seed", std::to_string(experiment.seed));
+  results.facts.emplace_back("device", engine);
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+Outcome run_experiment(const Experiment& experiment, const RunOptions& options, const std::atomic<bool>& cancelled) {
+  const auto start = std::chrono::steady_clock::now();
+  const Network network = load_network(experiment);
+  SplitData train = open_split(experiment, Split::train), test = open_split(experiment, Split::test);
+  check(experiment, network, train, test);
+  if (options.dry_run) {
+    fmt::print("{}", plan_text(experiment, network, train, test));
+    return Outcome::complete;
+  }
+  const OutputFolder folder(options.output);
+  write_text(folder.path() / "experiment.json", experiment.resolved.dump(2) + "\n");
+  Journal journal(folder.path() / "run.log");
+  CpuKernels kernels({.threads = experiment.threads});
+  const std::string engine = engine_of(kernels);
+  journal.say(fmt::format("{}: {} on {}", experiment.name, network.architecture, engine));
+
+  Results results;
+  results.name = experiment.name;
+  results.experiment = experiment.resolved;
+  results.classes = train.images->classes();
+  add_facts(results, experiment, network, train, test, engine);
+  auto save = [&] {
+    write_results(folder.path(), results);
+    write_report(folder.path(), results);
+  };
+  const FeatureRun run{
+      experiment, network,  kernels, engine, experiment.cache.empty() ? folder.path() / "features" : experiment.cache,
+      journal,    cancelled};
+  auto stages = [&] {
+    if (!compute_features(train, run, results.notes) || !compute_features(test, run, results.notes)) return false;
+    std::filesystem::create_directories(folder.path() / "probes");
+    const TestedProbes probes = train_and_test(run, train, test, folder.path() / "probes");
+    results.probes = probes.results;
+    if (!probes.complete) return false;
+    save();
+    return evaluate({run, test, probes, folder.path(), results, save});
+  };
+  results.complete = stages();
+  results.facts.emplace_back("time", fmt::format("{:.0f} s", seconds_since(start)));
+  save();
+  if (results.complete) {
+    fmt::print("{}", results_table(results));
+    journal.say(fmt::format("done in {:.1f} s", seconds_since(start)));
+  } else {
+    journal.say("stopped; the same command goes on from here");
+  }
+  return results.complete ? Outcome::complete : Outcome::cancelled;
+}
+
+}  // namespace hp

@@ -1,0 +1,44 @@
+// Split: one half of an experiment's data: the images, their labels, and the backbone's features of them.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "probes/feature_cache.h"
+#include "probes/labels.h"
+#include "tools/data/loader.h"
+#include "tools/experiment/journal.h"
+#include "tools/experiment/network.h"
+
+namespace hp {
+
+struct SplitData {
+  std::string name;  // "train", "test"
+  std::unique_ptr<Dataset> images;
+  Labels labels{1, false};
+  std::optional<FeatureCache> features;
+};
+
+SplitData open_split(const Experiment& experiment, Split split);
+
+// The key and size of the features, without computing them.
+FeatureKey feature_key(const Experiment& experiment, const Network& network, const SplitData& split,
+                       const std::string& engine);
+
+struct FeatureRun {
+  const Experiment& experiment;
+  const Network& network;
+  Kernels& kernels;
+  std::string engine;  // what else decides the bits: device and instruction set
+  std::filesystem::path cache;
+  Journal& journal;
+  const std::atomic<bool>& cancelled;
+};
+
+// Opens the cache or fills it. Unreadable images are named in the journal and counted; false if it was cancelled.
+bool compute_features(SplitData& split, const FeatureRun& run, std::vector<std::string>& notes);
+
+}  // namespace hp

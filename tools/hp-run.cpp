@@ -1,0 +1,90 @@
+// hp-run: runs an experiment file.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include "runtime/error.h"
+#include "tools/experiment/run.h"
+#include "tools/experiment/schema.h"
+
+namespace {
+
+std::atomic<bool> cancelled = false;
+
+// The first Ctrl-C ends the current batch and writes what there is; a second one ends the program at once.
+void on_interrupt(int signal) {
+  if (cancelled) std::_Exit(128 + signal);
+  cancelled = true;
+}
+
+std::string read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  hp::require(file.good(), "[hp-run] cannot read {}; expected an experiment file", path.string());
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+struct Arguments {
+  std::filesystem::path experiment;
+  std::vector<std::string> settings;
+  std::filesystem::path output;
+  std::string device;
+  int threads = -1;
+  bool dry_run = false;
+};
+
+int run(const Arguments& arguments) {
+  nlohmann::json file = hp::parse_json(read_text(arguments.experiment), arguments.experiment.string());
+  for (const std::string& setting : arguments.settings) hp::set_value(file, setting);
+  if (!arguments.device.empty()) file["device"] = arguments.device;
+  if (arguments.threads >= 0) file["threads"] = arguments.threads;
+  const std::filesystem::path folder = std::filesystem::absolute(arguments.experiment).parent_path();
+  const hp::Experiment experiment = hp::Experiment::parse(file, folder);
+  hp::RunOptions options{arguments.output, arguments.dry_run};
+  if (options.output.empty()) options.output = std::filesystem::path("out") / experiment.name;
+  const hp::Outcome outcome = hp::run_experiment(experiment, options, cancelled);
+  if (outcome == hp::Outcome::complete && !options.dry_run)
+    fmt::print("\nreport: {}\n", (options.output / "report.html").string());
+  return outcome == hp::Outcome::complete ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Trains probes on a frozen backbone, explains them, and measures how well the explanations localise."};
+  app.footer(
+      "The experiment file is described in docs/experiment.schema.json and in README.md.\n"
+      "Exit status: 0 success, 1 failure or interruption, 2 bad usage.");
+  Arguments arguments;
+  app.add_option("experiment", arguments.experiment, "experiment file (JSON)")->required()->check(CLI::ExistingFile);
+  app.add_option("--set", arguments.settings, "change a value of the file: training.epochs=5 (repeatable)")->take_all();
+  app.add_option("--output", arguments.output, "folder for results (default: out/<name>)");
+  app.add_option("--device", arguments.device, "cpu");
+  app.add_option("--threads", arguments.threads, "compute threads; 0: all cores")->check(CLI::Range(0, 4096));
+  app.add_flag("--dry-run", arguments.dry_run, "check everything, print the plan and its expected cost");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  try {
+    return run(arguments);
+  } catch (const hp::Error& error) {
+    fmt::print(stderr, "hp-run: {}\n", error.what());
+  } catch (const std::bad_alloc&) {
+    fmt::print(
+        stderr,
+        "hp-run: [memory] not enough memory; lower memory.explain_batch, memory.message_bytes or data.batch_size\n");
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "hp-run: {}\n", error.what());
+  }
+  return 1;
+}
