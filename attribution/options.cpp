@@ -15,7 +15,7 @@ Options::Options(const nlohmann::json& values, std::string where) : values_(valu
 }
 
 const nlohmann::json* Options::find(std::string_view key) {
-  known_.emplace_back(key);
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.emplace_back(key);
   const auto found = values_.find(std::string(key));
   return found == values_.end() ? nullptr : &*found;
 }

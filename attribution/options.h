@@ -15,6 +15,7 @@ class Options {
  public:
   Options(const nlohmann::json& values, std::string where);  // an object, or null for none
 
+  bool has(std::string_view key) { return find(key) != nullptr; }
   bool flag(std::string_view key, bool otherwise);
   int64_t integer(std::string_view key, int64_t otherwise, int64_t low, int64_t high);
   double number(std::string_view key, double otherwise, double low, double high);

@@ -154,8 +154,9 @@ TEST_CASE("bad options and bad maps of metrics are named") {
                        "[metric] unknown metric; got 'grid'; expected one of energy_pointing, entropy, gini, "
                        "grid_pointing",
                        Error);
-  CHECK_THROWS_WITH_AS(make_metric("grid_pointing", {{"cells", 3}, {"smooth", "none"}}),
-                       "[grid_pointing] unknown option; got 'smooth'; expected one of cells, smoothing", Error);
+  CHECK_THROWS_WITH_AS(
+      make_metric("grid_pointing", {{"cells", 3}, {"smooth", "none"}}),
+      doctest::Contains("[grid_pointing] unknown option; got 'smooth'; expected one of cells, smoothing"), Error);
   CHECK_THROWS_WITH_AS(make_metric("grid_pointing", {}), doctest::Contains("'cells' is missing"), Error);
   CHECK_THROWS_WITH_AS(make_metric("grid_pointing", {{"cells", 1}}), doctest::Contains("got 1; expected 2 to 16"),
                        Error);

@@ -1,0 +1,89 @@
+#include "attribution/method.h"
+
+#include <fmt/ranges.h>
+
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "attribution/methods/gradcam.h"
+#include "attribution/methods/integrated_gradients.h"
+#include "attribution/methods/lrp.h"
+#include "attribution/methods/walk_method.h"
+#include "attribution/options.h"
+#include "runtime/error.h"
+
+namespace hp {
+
+namespace {
+
+using Builder = std::function<AttributionPtr(Options&)>;
+
+AttributionPtr build_gradcam(Options& options) {
+  GradCamOptions chosen;
+  chosen.layer = options.text("layer", chosen.layer);
+  chosen.relu = options.flag("relu", chosen.relu);
+  return std::make_unique<const GradCam>(std::move(chosen));
+}
+
+AttributionPtr build_intgrad(Options& options) {
+  IntegratedGradientsOptions chosen;
+  chosen.nodes = static_cast<int>(options.integer("nodes", chosen.nodes, 1, 1000));
+  chosen.images_at_once = static_cast<int>(options.integer("images_at_once", chosen.images_at_once, 1, 4096));
+  return std::make_unique<const IntegratedGradients>(chosen);
+}
+
+AttributionPtr build_lrp(Options& options) {
+  LrpOptions chosen;
+  const nlohmann::json composite = options.raw("composite");
+  chosen.composite = CompositeSpec::parse(composite, "lrp/composite");
+  constexpr Residual residuals[] = {Residual::norm, Residual::copy};
+  if (options.has("residual")) {
+    require(!composite.is_object() || !composite.contains("residual"),
+            "[lrp] 'residual' is given twice; got one beside the composite and one in it; expected one");
+    chosen.composite.residual = residuals[options.choice("residual", 0, {"norm", "copy"})];
+  }
+  constexpr RelevanceStart starts[] = {RelevanceStart::logit, RelevanceStart::one, RelevanceStart::abs};
+  chosen.start = starts[options.choice("start", 0, {"logit", "one", "abs"})];
+  return std::make_unique<const Lrp>(std::move(chosen));
+}
+
+const std::map<std::string, Builder>& registry() {
+  static const std::map<std::string, Builder> builders = {
+      {"gradcam", build_gradcam},
+      {"gradient", [](Options&) { return gradient_method(); }},
+      {"guided_backprop", [](Options&) { return guided_backprop_method(); }},
+      {"intgrad", build_intgrad},
+      {"lrp", build_lrp},
+      {"ixg", [](Options&) { return input_x_gradient_method(); }},
+  };
+  return builders;
+}
+
+}  // namespace
+
+Explanation Attribution::explain(Session& session, const Tensor& images, std::span<const int> targets,
+                                 const Watch& watch) const {
+  require(images.shape().rank() == 4 && images.shape()[0] > 0,
+          "[{}] images of the wrong shape; got {}; expected [batch, height, width, channels]", name(),
+          images.shape().str());
+  return run({session, images, targets, watch});
+}
+
+AttributionPtr make_attribution(const std::string& name, const nlohmann::json& options) {
+  const auto found = registry().find(name);
+  require(found != registry().end(), "[method] unknown attribution method; got '{}'; expected one of {}", name,
+          fmt::join(attribution_names(), ", "));
+  Options reader(options, name);
+  AttributionPtr method = found->second(reader);
+  reader.finish();
+  return method;
+}
+
+std::vector<std::string> attribution_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, builder] : registry()) names.push_back(name);
+  return names;
+}
+
+}  // namespace hp

@@ -1,0 +1,43 @@
+// Attribution: a method that explains logits by heat maps, for all heads and targets of a session at once.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "attribution/explanation.h"
+#include "attribution/session.h"
+
+namespace hp {
+
+class Attribution {
+ public:
+  virtual ~Attribution() = default;
+  virtual std::string name() const = 0;
+  // images [batch, height, width, 3] in [0, 1] on the session's device, targets[t * batch + b]. Throws hp::Error if
+  // they do not fit, or if the method cannot give what `watch` asks for.
+  Explanation explain(Session& session, const Tensor& images, std::span<const int> targets,
+                      const Watch& watch = {}) const;
+
+ private:
+  virtual Explanation run(const Question& question) const = 0;
+};
+
+using AttributionPtr = std::unique_ptr<const Attribution>;
+
+// Names and options, defaults first. Gradients, multipliers and relevance are read at the model input.
+//   gradient         none: the gradient, summed over channels with its sign
+//   ixg              none: input x gradient (attribution.md A.2)
+//   guided_backprop  none: the guided gradient (A.5; Springenberg et al. 2015)
+//   intgrad          nodes 50 (1 to 1000), images_at_once 16: Integrated Gradients from 0 (A.3; Sundararajan et al.
+//   2017) gradcam          layer "features" | any node of the backbone, relu false (C; Selvaraju et al. 2017) lrp
+//   composite "epsilon_gamma_box" | name | {...} (attribution/composites.h), residual "norm" | "copy",
+//                    start "logit" | "one" | "abs" (B; Bach et al. 2015)
+// The method takes what it needs to know of the network (zB's bounds) from the session's parameters. Throws hp::Error
+// on an unknown name or option.
+AttributionPtr make_attribution(const std::string& name, const nlohmann::json& options);
+std::vector<std::string> attribution_names();
+
+}  // namespace hp

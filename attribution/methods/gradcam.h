@@ -1,0 +1,29 @@
+// GradCAM: the channels of a layer, weighted by their mean gradient.
+#pragma once
+
+#include "attribution/method.h"
+
+namespace hp {
+
+struct GradCamOptions {
+  // A node of the backbone. The name of a convolution means its own output, also where its batch norm was folded into
+  // it; the batch norm's name means the output of that.
+  std::string layer = "features";
+  bool relu = false;  // max(map, 0), as in the paper; without it negative evidence stays
+};
+
+// map = sum_k mean_hw(G_k) A_k (Selvaraju et al. 2017, equations 1 and 2), enlarged bilinearly with half-pixel centres.
+// Before a folded batch norm, y = k z + b: sum_k mean(G_z) z = sum_k mean(G_y) (y - b), exact without unfolding
+// (attribution.md C.2). `raw` is the map at the layer's size, [rows, height, width, 1].
+class GradCam final : public Attribution {
+ public:
+  explicit GradCam(GradCamOptions options) : options_(std::move(options)) {}
+  std::string name() const override { return "gradcam"; }
+
+ private:
+  Explanation run(const Question& question) const override;
+
+  GradCamOptions options_;
+};
+
+}  // namespace hp
