@@ -38,7 +38,7 @@ ProbeTraining::Pass& ProbeTraining::pass(int64_t batch) {
   return pass;
 }
 
-void ProbeTraining::step(const Tensor& features, const Tensor& targets, const SgdStep& sgd, float weight) {
+void ProbeTraining::accumulate(const Tensor& features, const Tensor& targets, float weight) {
   Pass& pass = this->pass(features.shape()[0]);
   last_ = {};  // its arena is taken again
   const Tensor inputs[] = {features, targets};
@@ -48,15 +48,21 @@ void ProbeTraining::step(const Tensor& features, const Tensor& targets, const Sg
   const Entry entry{pass.loss, {seed_, Form::multiplier, 1}};
   const RelevanceTrace trace = pass.propagator->run(last_, std::span(&entry, 1), pass.taps);
   for (size_t i = 0; i < states_.size(); ++i) {
-    State& state = states_[i];
     const Tensor& gradient = trace.at(pass.taps[i].node).data;
-    kernels_.fill(gradient.count(), 0, state.gradient.floats());
-    kernels_.scale_add(gradient.count(), 1, gradient.floats(), 1, state.gradient.floats());
-    Weight& weight_of = parameters_.weight(state.name);
-    kernels_.sgd_step(gradient.count(), sgd, state.gradient.floats(), state.velocity.floats(),
-                      weight_of.tensor().floats());
-    weight_of.touch();
+    kernels_.scale_add(gradient.count(), 1, gradient.floats(), has_gradient_ ? 1.0F : 0.0F,
+                       states_[i].gradient.floats());
   }
+  has_gradient_ = true;
+}
+
+void ProbeTraining::update(const SgdStep& sgd) {
+  for (const State& state : states_) {
+    Weight& weight = parameters_.weight(state.name);
+    kernels_.sgd_step(state.gradient.count(), sgd, state.gradient.floats(), state.velocity.floats(),
+                      weight.tensor().floats());
+    weight.touch();
+  }
+  has_gradient_ = false;
 }
 
 void ProbeTraining::rank_labels(const int32_t* labels, int32_t* ranks) {

@@ -15,9 +15,11 @@ class ProbeTraining {
   // `features` is the shape of one batch; other batches may differ in the outermost extent.
   ProbeTraining(Probe& probe, const Shape& features, Kernels& kernels);
 
-  // Forward, gradients, update. The loss, weighted with `weight`, adds to loss_sum(); logits stay until the next step.
-  void step(const Tensor& features, const Tensor& targets, const SgdStep& sgd, float weight);
-  // ranks[row]: see Kernels::label_ranks, of the last step.
+  // Forward and gradients; these add to those of earlier calls since the last update, so that a step may be made of
+  // several parts. The loss, times `weight`, adds to loss_sum(); logits stay until the next call.
+  void accumulate(const Tensor& features, const Tensor& targets, float weight);
+  void update(const SgdStep& sgd);
+  // ranks[row]: see Kernels::label_ranks, of the last accumulate().
   void rank_labels(const int32_t* labels, int32_t* ranks);
 
   void reset_loss_sum();
@@ -50,6 +52,7 @@ class ProbeTraining {
   std::map<int64_t, Pass> passes_;
   Tensor seed_, loss_sum_, logits_;
   Activations last_;
+  bool has_gradient_ = false;
 };
 
 }  // namespace hp

@@ -108,8 +108,9 @@ class Training {
       const double rate = spec.learning_rate > 0 ? spec.learning_rate : recipe_.learning_rate;
       const SgdStep sgd{static_cast<float>(rate * factor_), static_cast<float>(recipe_.momentum),
                         static_cast<float>(recipe_.weight_decay), recipe_.nesterov};
-      probes_[i]->step(device_features_.rows(0, count), device_targets_.at(spec.loss).rows(0, count), sgd,
-                       static_cast<float>(count));
+      probes_[i]->accumulate(device_features_.rows(0, count), device_targets_.at(spec.loss).rows(0, count),
+                             static_cast<float>(count));
+      probes_[i]->update(sgd);
       if (!labels_.multi_label()) count_right(i, count);
     }
     seen_ += count;

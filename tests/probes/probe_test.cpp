@@ -95,7 +95,8 @@ void check_gradient(LossKind loss, bool bias) {
   write_targets(loss, labels, samples, {targets.floats(), static_cast<size_t>(targets.count())});
   SgdStep sgd;
   sgd.learning_rate = 1;  // one step subtracts the gradient
-  training.step(maps, targets, sgd, 1);
+  training.accumulate(maps, targets, 1);
+  training.update(sgd);
   training.store();
   CHECK(training.loss_sum() == doctest::Approx(value()).epsilon(1e-6));
   const Tensor moved = probe.parameters.at("head.weight");
@@ -115,6 +116,32 @@ TEST_CASE("a head's parameter gradients equal finite differences of the loss") {
   for (const LossKind loss : {LossKind::ce, LossKind::bce, LossKind::uo_bce}) {
     check_gradient(loss, true);
     check_gradient(loss, false);
+  }
+}
+
+TEST_CASE("gradients of the parts of a step add up") {
+  const Tensor maps = random_maps({4, 2, 2, 3}, 1), targets = Tensor::host({4, 2});
+  write_targets(LossKind::ce, cyclic_labels(4, 2), std::vector<int64_t>{0, 1, 2, 3},
+                {targets.floats(), static_cast<size_t>(targets.count())});
+  CpuKernels kernels;
+  const ProbeSpec spec{"p", HeadKind::linear, LossKind::ce, true, 0, 0};
+  Probe whole = Probe::fresh(spec, 3, class_names(2), 1), parts = Probe::fresh(spec, 3, class_names(2), 1);
+  ProbeTraining one(whole, maps.shape(), kernels), two(parts, maps.shape(), kernels);
+  SgdStep sgd;
+  for (int round = 0; round < 2; ++round) {  // the second round starts from zero again
+    sgd.learning_rate = 0.5F;
+    one.accumulate(maps, targets, 1);
+    one.update(sgd);
+    sgd.learning_rate = 0.25F;  // the parts' losses are means over half the samples
+    two.accumulate(maps.rows(0, 2), targets.rows(0, 2), 1);
+    two.accumulate(maps.rows(2, 4), targets.rows(2, 4), 1);
+    two.update(sgd);
+  }
+  one.store();
+  two.store();
+  for (int64_t i = 0; i < 6; ++i) {
+    CHECK(parts.parameters.at("head.weight").floats()[i] ==
+          doctest::Approx(whole.parameters.at("head.weight").floats()[i]).epsilon(1e-6));
   }
 }
 
