@@ -1,0 +1,124 @@
+// How often a rule runs the op beyond the network's own pass (attribution.md B.6), and that constants are kept.
+#include <doctest/doctest.h>
+
+#include "attribution/rules/activation_rules.h"
+#include "attribution/rules/linear_rules.h"
+#include "kernels/cpu/cpu_kernels.h"
+#include "runtime/error.h"
+#include "runtime/propagator.h"
+#include "tests/support/small_nets.h"
+
+using namespace hp;
+using hp::testing::formula_parameters;
+using hp::testing::formula_tensor;
+
+namespace {
+
+struct Calls {
+  int forward = 0, adjoint = 0;
+};
+
+// A convolution that counts.
+class CountingConv final : public Op {
+ public:
+  explicit CountingConv(Calls& calls) : inner_(Conv2dOp::Params{.padding = 1}), calls_(calls) {}
+  OpKind kind() const override { return OpKind::conv2d; }
+  Shape infer(std::span<const Shape> in) const override { return inner_.infer(in); }
+  void forward(Context context, std::span<const Operand> in, const Fusion& fusion, Tensor out,
+               Tensor saved) const override {
+    ++calls_.forward;
+    inner_.forward(context, in, fusion, out, saved);
+  }
+  void vjp(Context context, const Values& values, const Tensor& dy, int targets, int which, Tensor dx) const override {
+    ++calls_.adjoint;
+    inner_.vjp(context, values, dy, targets, which, dx);
+  }
+  Role role(int which) const override { return inner_.role(which); }
+  bool linear_in(int which) const override { return inner_.linear_in(which); }
+  bool fuses_relu() const override { return true; }
+
+ private:
+  Conv2dOp inner_;
+  Calls& calls_;
+};
+
+struct Cost {
+  int forward, adjoint;
+  bool operator==(const Cost&) const = default;
+};
+
+// Beyond the network's own forward pass; the second pass and walk, when constants are there.
+Cost cost(const RulePtr& rule, bool nonnegative, bool before_relu) {
+  CpuKernels kernels;
+  Calls calls;
+  Graph g;
+  const Value x = g.input("x", {1, 4, 4, 3}, nonnegative);
+  Value y =
+      g.add(std::make_shared<CountingConv>(calls), {x, g.parameter("w", {5, 3, 3, 3}), g.parameter("b", {5})}, "conv");
+  if (before_relu) y = relu(g, y, "relu");
+  const Parameters parameters = formula_parameters(g);
+  Composite composite;
+  composite.on(OpKind::conv2d, rule).on(OpKind::relu, rules::pass());
+  Executor executor(g, parameters, kernels, Keep::everything);
+  Propagator propagator(g, composite, kernels);
+  const Entry entry{y.index, {formula_tensor("m", {1, 4, 4, 5}), Form::multiplier, 1}};
+  const Tap tap{x.index, Tap::Keep::message};
+  for (int round = 0; round < 2; ++round) {
+    const Activations pass = executor.run(formula_tensor("x", {1, 4, 4, 3}, 0.5f, 0.5f));
+    calls = {};
+    propagator.run(pass, {&entry, 1}, {&tap, 1});
+  }
+  return {calls.forward, calls.adjoint};
+}
+
+}  // namespace
+
+TEST_CASE("rules: the cheapest evaluation that is exact") {
+  for (const bool relu : {true, false}) {
+    for (const bool nonnegative : {true, false}) {
+      CHECK(cost(rules::epsilon(), nonnegative, relu) == Cost{0, 1});
+      CHECK(cost(rules::z_box({-1}, {1}), nonnegative, relu) == Cost{0, 2});
+      CHECK(cost(rules::w_square(), nonnegative, relu) == Cost{0, 1});
+      CHECK(cost(rules::flat(), nonnegative, relu) == Cost{0, 1});
+    }
+    CHECK(cost(rules::z_plus(), true, relu) == Cost{1, 1});
+    CHECK(cost(rules::z_plus(), false, relu) == Cost{2, 2});
+    CHECK(cost(rules::alpha_beta(), true, relu) == Cost{1, 2});
+    CHECK(cost(rules::alpha_beta(), false, relu) == Cost{2, 4});
+    CHECK(cost(rules::gamma(), false, relu) == Cost{1, 2});
+  }
+  CHECK(cost(rules::gamma(), true, true) == Cost{1, 1});
+  CHECK(cost(rules::gamma(), true, false) == Cost{1, 2});
+}
+
+TEST_CASE("rules: kept denominators follow the weights") {
+  CpuKernels kernels;
+  Graph g;
+  const Value x = g.input("x", {2, 5, 5, 3});
+  const Value w = g.parameter("w", {4, 3, 3, 3}), b = g.parameter("b", {4});
+  const Value y = g.add(std::make_shared<Conv2dOp>(Conv2dOp::Params{.padding = 1}), {x, w, b}, "conv");
+  const Tensor image = formula_tensor("x", {2, 5, 5, 3});
+  const Entry entry{y.index, {formula_tensor("m", {2, 5, 5, 4}), Form::multiplier, 1}};
+  const Tap tap{x.index, Tap::Keep::message};
+  for (const RulePtr& rule : {rules::z_box({-2}, {2}), rules::w_square(), rules::flat()}) {
+    Composite composite;
+    composite.on(OpKind::conv2d, rule);
+    auto walk = [&](Executor& executor) {
+      Propagator propagator(g, composite, kernels);
+      const RelevanceTrace trace = propagator.run(executor.run(image), {&entry, 1}, {&tap, 1});
+      const Tensor& data = trace.at(x.index).data;
+      return std::vector<float>(data.floats(), data.floats() + data.count());
+    };
+    Parameters changed = formula_parameters(g), fresh = formula_parameters(g);
+    Executor first(g, changed, kernels, Keep::everything);
+    const std::vector<float> before = walk(first);
+    for (Parameters* parameters : {&changed, &fresh}) {
+      parameters->set("w", formula_tensor("other w", {4, 3, 3, 3}));
+      parameters->set("b", formula_tensor("other b", {4}));
+    }
+    Executor second(g, fresh, kernels, Keep::everything);
+    const std::vector<float> after = walk(first);
+    CHECK(after != before);
+    CHECK(after == walk(second));
+  }
+}
