@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "runtime/file.h"
-#include "tools/experiment/findings.h"
+#include "tools/report/findings.h"
 
 namespace hp {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "tools/experiment/findings.h"
 #include "tools/experiment/results.h"
+#include "tools/report/findings.h"
 
 namespace hp {
 namespace {
@@ -27,11 +27,11 @@ std::string plain(std::string_view text, size_t longest = widest_name) {
   return result.substr(0, longest - tail - 2) + ".." + result.substr(result.size() - tail);
 }
 
-// Cells as text; the first column to the left, the others to the right. Columns that do not fit on a line go into a
-// further block that repeats the first one.
+// Cells as text; the first `words` columns to the left, the others, numbers, to the right. Columns that do not fit on a
+// line go into a further block that repeats the first one.
 class TextTable {
  public:
-  explicit TextTable(std::vector<std::string> header) { add(std::move(header)); }
+  explicit TextTable(std::vector<std::string> header, size_t words = 1) : words_(words) { add(std::move(header)); }
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
   std::string text() const;
 
@@ -42,6 +42,12 @@ class TextTable {
     return widest;
   }
 
+  std::string cell(const std::string& text, size_t column) const {
+    return column < words_ ? fmt::format("{:{}}{:<{}}", "", gap, text, width(column))
+                           : fmt::format("{:{}}{:>{}}", "", gap, text, width(column));
+  }
+
+  size_t words_;
   std::vector<std::vector<std::string>> rows_;
 };
 
@@ -53,8 +59,8 @@ std::string TextTable::text() const {
     while (last < columns && (last == first || used + gap + width(last) <= widest_line)) used += gap + width(last++);
     if (first > 1) text += "\n";
     for (const auto& row : rows_) {
-      std::string line = fmt::format("{:{}}{:<{}}", "", gap, row[0], width(0));
-      for (size_t i = first; i < last; ++i) line += fmt::format("{:{}}{:>{}}", "", gap, row[i], width(i));
+      std::string line = cell(row[0], 0);
+      for (size_t i = first; i < last; ++i) line += cell(row[i], i);
       text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
     }
     first = last;
@@ -106,7 +112,7 @@ std::string probe_table(const std::vector<ProbeResult>& probes) {
 
   std::vector<std::string> header = {"probe", "head", "loss", "rate"};
   for (const auto& [title, score] : scores) header.push_back(title);
-  TextTable table(header);
+  TextTable table(header, 3);
   for (const ProbeResult& p : probes) {
     std::vector<std::string> row = {plain(p.name), plain(p.head), plain(p.loss), rate_text(p.learning_rate)};
     for (const auto& [title, score] : scores) row.push_back(p.*score ? percent_text(*(p.*score)) : "-");

@@ -12,13 +12,13 @@ namespace hp {
 // How to speak of a metric. Unknown metrics get words that claim nothing: "scores higher than".
 struct MetricWords {
   std::string_view name;          // also how Row::metric may call it
-  std::string_view title;         // "GridPG"
+  std::string_view title, said;   // as a heading and within a sentence: "Entropy", "entropy"
   std::string_view meaning;       // one sentence for a caption
   std::string_view above, below;  // a value above (below) another's: "localises better", "localises worse"
 };
 MetricWords metric_words(std::string_view metric);
 
-// "GridPG", or "grids-2x2 (GridPG)" where the evaluation has a name of its own.
+// "Entropy", or "on-grids (entropy)" where the evaluation has a name of its own.
 std::string evaluation_title(std::string_view evaluation, std::string_view metric);
 
 // One evaluation and one pair of probes, all methods together: "On GridPG, linear-bce localises better than linear-ce

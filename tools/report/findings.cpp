@@ -1,4 +1,4 @@
-#include "tools/experiment/findings.h"
+#include "tools/report/findings.h"
 
 #include <fmt/format.h>
 
@@ -9,22 +9,31 @@
 namespace hp {
 namespace {
 
+constexpr std::string_view in_cell =
+    "Share of a map's positive evidence that lies in the cell of its class. Higher is better.";
+constexpr std::string_view in_boxes =
+    "Share of a map's positive evidence that lies inside the boxes of its class. Higher is better.";
+
 constexpr std::array<MetricWords, 6> known_metrics = {{
-    {"gridpg", "GridPG", "Share of a map's positive evidence that lies in the cell of its class. Higher is better.",
-     "localises better", "localises worse"},
-    {"grid_pointing", "GridPG",
-     "Share of a map's positive evidence that lies in the cell of its class. Higher is better.", "localises better",
-     "localises worse"},
-    {"epg", "EPG", "Share of a map's positive evidence that lies inside the boxes of its class. Higher is better.",
-     "localises better", "localises worse"},
-    {"energy_pointing", "EPG",
-     "Share of a map's positive evidence that lies inside the boxes of its class. Higher is better.",
-     "localises better", "localises worse"},
-    {"entropy", "Entropy", "Shannon entropy of a map's evidence. Lower means more concentrated.",
+    {"gridpg", "GridPG", "GridPG", in_cell, "localises better", "localises worse"},
+    {"grid_pointing", "GridPG", "GridPG", in_cell, "localises better", "localises worse"},
+    {"epg", "EPG", "EPG", in_boxes, "localises better", "localises worse"},
+    {"energy_pointing", "EPG", "EPG", in_boxes, "localises better", "localises worse"},
+    {"entropy", "Entropy", "entropy", "Shannon entropy of a map's evidence. Lower means more concentrated.",
      "gives less concentrated maps", "gives more concentrated maps"},
-    {"gini", "Gini index", "Gini index of a map's evidence. Higher means more concentrated.",
+    {"gini", "Gini index", "the Gini index", "Gini index of a map's evidence. Higher means more concentrated.",
      "gives more concentrated maps", "gives less concentrated maps"},
 }};
+
+bool has_own_name(std::string_view evaluation, std::string_view metric) {
+  return evaluation != metric && evaluation != metric_words(metric).title;
+}
+
+// "On GridPG", "On on-grids (entropy)".
+std::string where(const Difference& d) {
+  if (has_own_name(d.evaluation, d.metric)) return "On " + evaluation_title(d.evaluation, d.metric);
+  return fmt::format("On {}", metric_words(d.metric).said);
+}
 
 void add_once(std::vector<std::string>& names, const std::string& name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
@@ -62,7 +71,7 @@ struct Comparison {
 
 std::string Comparison::text() const {
   const MetricWords words = metric_words(any->metric);
-  std::string text = fmt::format("On {}, ", evaluation_title(any->evaluation, any->metric));
+  std::string text = where(*any) + ", ";
   if (above.empty() && below.empty()) {
     return text + fmt::format("{} and {} do not differ significantly with {}.", any->probe, any->against, joined(open));
   }
@@ -80,13 +89,13 @@ MetricWords metric_words(std::string_view metric) {
   for (const MetricWords& words : known_metrics) {
     if (words.name == metric) return words;
   }
-  return {metric, metric, "", "scores higher", "scores lower"};
+  return {metric, metric, metric, "", "scores higher", "scores lower"};
 }
 
 std::string evaluation_title(std::string_view evaluation, std::string_view metric) {
-  const std::string_view title = metric_words(metric).title;
-  if (evaluation == metric || evaluation == title) return std::string(title);
-  return fmt::format("{} ({})", evaluation, title);
+  const MetricWords words = metric_words(metric);
+  if (!has_own_name(evaluation, metric)) return std::string(words.title);
+  return fmt::format("{} ({})", evaluation, words.said);
 }
 
 std::vector<Finding> findings(const Results& results) {
