@@ -20,13 +20,13 @@
 namespace hp::test {
 
 // Every parameter of a graph by the formula of the golden tests; the input normalisation is ImageNet's.
-inline Parameters formula_parameters(const Graph& graph) {
+inline Parameters formula_parameters(const Graph& graph, bool bottleneck = false) {
   Parameters parameters;
   for (const Node& node : graph.nodes()) {
     if (node.kind != OpKind::parameter || node.name.starts_with("model_input.")) continue;
     const std::vector<int64_t> extents(node.shape.extents().begin(), node.shape.extents().end());
     parameters.set(node.name, Tensor::host(node.shape, golden::parameter(node.name, extents,
-                                                                         golden::is_last_norm(node.name, false))));
+                                                                         golden::is_last_norm(node.name, bottleneck))));
   }
   set_normalisation(parameters, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f});
   return parameters;
