@@ -81,7 +81,7 @@ Tensor read_npy(const std::filesystem::path& path) {
   const std::string name = path.string();
   const std::string_view bytes(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   require(bytes.size() >= magic.size() + 4 && bytes.starts_with(magic), "[npy] {} is not an .npy file", name);
-  const int version = bytes[magic.size()];
+  const int version = static_cast<unsigned char>(bytes[magic.size()]);
   require(version >= 1 && version <= 3, "[npy] {}: unknown format version; got {}; expected 1 to 3", name, version);
   const size_t length_bytes = version == 1 ? 2 : 4, begin = magic.size() + 2 + length_bytes;
   require(bytes.size() >= begin, "[npy] {}: truncated header; got {} bytes", name, bytes.size());

@@ -92,7 +92,7 @@ Pass Session::forward(const Tensor& input, const WalkPlan& plan, Start start) {
 
 std::vector<float> Session::logits(const Pass& pass, size_t head) {
   const Activations& activations = pass.head(head);
-  const Tensor value = activations.value(activations.graph().find("logits"));
+  const Tensor& value = activations.value(activations.graph().find("logits"));
   std::vector<float> host(static_cast<size_t>(value.count()));
   kernels_.download(value.floats(), value.bytes(), host.data());
   return host;

@@ -16,6 +16,7 @@ void copy_aliases(const Graph& from, const std::vector<Value>& moved, Graph& to)
 // Appends a node without its shape, which the ops infer again.
 Value append(Graph& graph, const Node& node, const std::vector<Value>& moved) {
   std::vector<Value> inputs;
+  inputs.reserve(node.inputs.size());
   for (int input : node.inputs) inputs.push_back(moved[static_cast<size_t>(input)]);
   return graph.add(node.op, std::move(inputs), node.name);
 }

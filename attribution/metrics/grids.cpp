@@ -57,6 +57,7 @@ std::vector<Grid> build_grids(std::span<const Candidate> candidates, const GridP
           "or make smaller grids",
           plan.cells, by_label.size(), candidates.size(), wanted);
   std::vector<int> labels;
+  labels.reserve(by_label.size());
   for (const auto& [label, images] : by_label) labels.push_back(label);
   std::vector<Grid> grids;
   for (int64_t i = 0; i < plan.count; ++i) {

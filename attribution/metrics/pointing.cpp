@@ -80,6 +80,7 @@ std::vector<double> EnergyPointing::values(Context context, const Tensor& maps,
   std::vector<float> energy(static_cast<size_t>(sums.count()));
   context.kernels.download(sums.floats(), sums.bytes(), energy.data());
   std::vector<double> values;
+  values.reserve(subjects.size());
   for (size_t i = 0; i < subjects.size(); ++i) values.push_back(energy[2 * i] / (energy[2 * i + 1] + epsilon));
   return values;
 }
