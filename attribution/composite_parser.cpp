@@ -1,5 +1,6 @@
 // CompositeSpec::parse: a composite as an experiment file writes it.
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "attribution/composites.h"
