@@ -81,7 +81,7 @@ Deviation deviation(const GoldenEntry& entry, const Tensor& got) {
   }
   const double want_sum = entry.about.at("sum").get<double>(), want_norm = entry.about.at("l2").get<double>();
   return {std::sqrt(difference / stored), std::abs(std::sqrt(squares) - want_norm) / want_norm,
-          std::abs(sum - want_sum) / std::max(std::abs(want_sum), want_norm)};
+          std::abs(sum - want_sum) / (want_norm * std::sqrt(static_cast<double>(size)))};
 }
 
 void Comparison::check(const std::string& name, const Tensor& got, const std::string& how) {

@@ -35,11 +35,12 @@ class GoldenFile {
   std::map<std::string, GoldenEntry> entries_;
 };
 
-// How far a tensor is from an entry, each part relative to the entry's L2 norm (a sum to that or to itself, whichever
-// is larger). Infinite where a value is not finite.
+// How far a tensor is from an entry. No part is above the relative L2 error of the whole tensor (`elements` up to the
+// choice of the samples). Infinite where a value is not finite.
 struct Deviation {
-  double elements = 0;  // L2 over the stored elements
-  double norm = 0, sum = 0;
+  double elements = 0;  // relative L2 error of the stored elements
+  double norm = 0;      // of the whole tensor's norm, relative
+  double sum = 0;       // of the whole tensor's sum, relative to norm * sqrt(size): Cauchy-Schwarz
   double largest() const;
 };
 Deviation deviation(const GoldenEntry& entry, const Tensor& got);
