@@ -48,7 +48,7 @@ struct Frame {
 
 std::string shortened(const std::string& text, double width) {
   const auto room = static_cast<size_t>(std::max(4.0, width / character));
-  return characters(text) <= room ? text : first_characters(text, room - 1) + "…";
+  return characters(text) <= room ? text : first_characters(text, room - 1) + "\u2026";
 }
 
 struct BarLayout {

@@ -59,9 +59,9 @@ void write_chart(Html& html, const Results& results, const EvaluationNames& name
   html.element("figcaption", fmt::format("Mean with its {} bootstrap interval.", confidence_text(results)));
 }
 
-void write_row(Html& html, const Results& results, const Row& row, size_t methods_rows, bool first) {
+void write_row(Html& html, const Results& results, const Row& row, size_t method_rows, bool first) {
   const auto line = html.in("tr", {{"class", first ? "first" : "more"}});
-  if (first) html.element("th", {{"scope", "rowgroup"}, {"rowspan", std::to_string(methods_rows)}}, row.method);
+  if (first) html.element("th", {{"scope", "rowgroup"}, {"rowspan", std::to_string(method_rows)}}, row.method);
   {
     const auto cell = html.in("td");
     html.element("span", {{"class", "swatch " + series_class(colour_of(results, row.probe))}}, "");
@@ -69,7 +69,7 @@ void write_row(Html& html, const Results& results, const Row& row, size_t method
   }
   const Summary& s = row.summary;
   html.element("td", {{"class", "number strong"}}, typeset(value_text(s.mean)));
-  number_cell(html, s.interval ? interval_text(*s.interval) : "–");
+  number_cell(html, s.interval ? interval_text(*s.interval) : "\u2013");
   number_cell(html, value_text(s.deviation));
   number_cell(html, std::to_string(s.count));
   number_cell(html, std::to_string(s.samples));
@@ -116,29 +116,33 @@ Axis common_axis(const std::vector<const Difference*>& differences) {
   return Axis::around(values, true);
 }
 
-void write_difference(Html& html, const Difference& d, const Axis& axis) {
-  const auto line = html.in("tr", {{"class", d.significant() ? "significant" : "open"}});
-  html.element("th", {{"scope", "row"}}, d.method);
+void write_difference(Html& html, const Difference& d, const Axis& axis, size_t method_rows, bool first) {
+  const std::string position = first ? "first" : "more";
+  const auto line = html.in("tr", {{"class", position + (d.significant() ? " significant" : " open")}});
+  if (first) html.element("th", {{"scope", "rowgroup"}, {"rowspan", std::to_string(method_rows)}}, d.method);
   {
     const auto cell = html.in("td");
     html.text(d.probe);
-    html.element("span", {{"class", "against"}}, " − ");
+    html.element("span", {{"class", "against"}}, " \u2212 ");
     html.text(d.against);
   }
-  html.element("td", {{"class", "number strong"}}, typeset(signed_text(d.summary.mean)));
-  number_cell(html, d.summary.interval ? interval_text(*d.summary.interval) : "–");
-  number_cell(html, std::to_string(d.summary.count));
   {
-    const auto cell = html.in("td", {{"class", "plot"}});
-    draw_interval(html, axis, d.summary, d.significant());
+    const auto cell = html.in("td", {{"class", "number strong"}});
+    html.text(typeset(signed_text(d.summary.mean)));
+    html.element("span", {{"class", "mark"}}, d.significant() ? "*" : "");
   }
-  html.element("td", {{"class", "mark"}}, d.significant() ? "significant" : "");
+  number_cell(html, d.summary.interval ? interval_text(*d.summary.interval) : "\u2013");
+  number_cell(html, std::to_string(d.summary.count));
+  const auto cell = html.in("td", {{"class", "plot"}});
+  draw_interval(html, axis, d.summary, d.significant());
 }
 
 void write_differences(Html& html, const Results& results, const EvaluationNames& names) {
   const std::vector<const Difference*> differences = differences_of(results, names);
   if (differences.empty()) return;
   html.element("h3", "Paired differences");
+  html.element("p", {{"class", "note"}},
+               typeset(fmt::format("* significant: the {} interval excludes 0.", confidence_text(results))));
   const Axis axis = common_axis(differences);
   const auto scroll = html.in("div", {{"class", "scroll"}});
   const auto table = html.in("table", {{"class", "differences"}});
@@ -147,10 +151,14 @@ void write_differences(Html& html, const Results& results, const EvaluationNames
                       {"Difference", true},
                       {confidence_text(results) + " interval", true},
                       {"Pairs", true},
-                      {""},
-                      {""}});
+                      {typeset(fmt::format("from {} to {}", axis.label(axis.low), axis.label(axis.high)))}});
   const auto body = html.in("tbody");
-  for (const Difference* d : differences) write_difference(html, *d, axis);
+  for (auto d = differences.begin(); d != differences.end();) {
+    const auto next =
+        std::find_if(d, differences.end(), [&](const Difference* e) { return e->method != (*d)->method; });
+    const auto first = d;
+    for (; d != next; ++d) write_difference(html, **d, axis, static_cast<size_t>(next - first), d == first);
+  }
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ void write_scores(Html& html, const std::vector<ProbeResult>& probes) {
   const std::vector<ScoreColumn> scores = scores_of(probes);
   const auto scroll = html.in("div", {{"class", "scroll"}});
   const auto table = html.in("table");
-  std::vector<Column> header = {{"Probe"}, {"Head"}, {"Loss"}, {"Learning rate", true}, {"Final loss", true}};
+  std::vector<Column> header = {{"Probe"}, {"Head"}, {"Loss"}, {"Rate", true}, {"Final loss", true}};
   for (const ScoreColumn& column : scores) header.push_back({column.title, true});
   write_header(html, header);
   const auto body = html.in("tbody");
@@ -50,9 +50,9 @@ void write_scores(Html& html, const std::vector<ProbeResult>& probes) {
     html.element("td", p.head);
     html.element("td", loss_words(p.loss));
     number_cell(html, rate_text(p.learning_rate));
-    number_cell(html, p.training_loss.empty() ? "–" : value_text(p.training_loss.back()));
+    number_cell(html, p.training_loss.empty() ? "\u2013" : value_text(p.training_loss.back()));
     for (const ScoreColumn& column : scores)
-      number_cell(html, p.*column.score ? percent_text(*(p.*column.score)) : "–");
+      number_cell(html, p.*column.score ? percent_text(*(p.*column.score)) : "\u2013");
   }
 }
 
@@ -72,7 +72,7 @@ void write_classes(Html& html, const Results& results) {
     html.element("th", {{"scope", "row"}},
                  c < results.classes.size() ? results.classes[c] : fmt::format("class {}", c));
     for (const ProbeResult& p : results.probes) {
-      number_cell(html, c < p.average_precision.size() ? percent_text(p.average_precision[c]) : "–");
+      number_cell(html, c < p.average_precision.size() ? percent_text(p.average_precision[c]) : "\u2013");
     }
   }
 }
@@ -114,7 +114,8 @@ void write_probes(Html& html, const Results& results) {
   if (results.probes.empty()) return;
   const auto section = html.in("section");
   html.element("h2", "Probes");
-  html.element("p", {{"class", "note"}}, "Scores on the test images. Losses of different kinds do not compare.");
+  html.element("p", {{"class", "note"}},
+               "Scores on the test images; rate is the learning rate. Losses of different kinds do not compare.");
   write_scores(html, results.probes);
   write_classes(html, results);
   write_training(html, results);

@@ -48,7 +48,7 @@ void write_summary(Html& html, const Results& results) {
     html.element("p", {{"class", "lead"}}, "No evaluation has results.");
     return;
   }
-  html.element("p", {{"class", "lead"}}, verdict(results));
+  html.element("p", {{"class", "lead"}}, typeset(verdict(results)));
   const std::vector<Finding> said = findings(results);
   if (said.empty()) return;
   {

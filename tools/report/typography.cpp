@@ -11,11 +11,16 @@ bool starts_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) !=
 
 std::string typeset(std::string_view text) {
   std::string result;
+  bool in_interval = false;
   for (size_t i = 0; i < text.size(); ++i) {
-    const bool number_starts = i == 0 || text[i - 1] == ' ' || text[i - 1] == '[' || text[i - 1] == '(';
-    const bool digit_follows = i + 1 < text.size() && std::isdigit(static_cast<unsigned char>(text[i + 1]));
-    if (text[i] == '-' && number_starts && digit_follows) {
-      result += "−";
+    const char before = i > 0 ? text[i - 1] : ' ', after = i + 1 < text.size() ? text[i + 1] : ' ';
+    const bool number_starts = before == ' ' || before == '[' || before == '(';
+    if (text[i] == '[') in_interval = true;
+    if (text[i] == ']') in_interval = false;
+    if (text[i] == '-' && number_starts && std::isdigit(static_cast<unsigned char>(after))) {
+      result += "\u2212";
+    } else if (text[i] == ' ' && (in_interval || after == '[' || after == '%')) {
+      result += "\u00A0";
     } else {
       result += text[i];
     }

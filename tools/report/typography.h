@@ -6,7 +6,8 @@
 
 namespace hp {
 
-// ASCII numbers as they are printed: a hyphen before a digit that starts a number becomes a minus sign.
+// ASCII numbers as they are printed: the hyphen of a negative number becomes a minus sign, and the spaces in and before
+// an interval "[0.1, 0.2]" and before "%" do not break a line.
 std::string typeset(std::string_view text);
 
 // UTF-8 characters of a text, and its first few.
