@@ -62,8 +62,10 @@ void check(const Experiment& experiment, const Network& network, const SplitData
   }
 }
 
+// What decides the last bits besides the data: device, instruction set, threads.
 std::string engine_of(const CpuKernels& kernels) {
-  return fmt::format("cpu {} {} threads", name_of(kernels.isa()), kernels.threads());
+  const char* isa = kernels.isa() == Isa::avx512 ? "avx512" : kernels.isa() == Isa::avx2 ? "avx2" : "baseline";
+  return fmt::format("cpu, {}, {} threads", isa, kernels.threads());
 }
 
 void add_facts(Results& results, const Experiment& experiment, const Network& network, const SplitData& train,
