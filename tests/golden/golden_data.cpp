@@ -66,18 +66,18 @@ double Deviation::largest() const {
 
 Deviation deviation(const GoldenEntry& entry, const Tensor& got) {
   const auto samples = entry.about.at("samples").get<size_t>(), size = static_cast<size_t>(got.count());
-  const float* want = entry.values.floats();
+  const float *want = entry.values.floats(), *values = got.floats();
   const uint32_t seed = fnv1a(entry.name);
   double difference = 0, stored = 0;
   for (size_t k = 0; k < static_cast<size_t>(entry.values.count()); ++k) {
-    const double value = got.floats()[samples == 0 ? k : sample_index(k, samples, size, seed)];
+    const double value = values[samples == 0 ? k : sample_index(k, samples, size, seed)];
     difference += (value - want[k]) * (value - want[k]);
     stored += static_cast<double>(want[k]) * want[k];
   }
   double sum = 0, squares = 0;
   for (size_t i = 0; i < size; ++i) {
-    sum += got.floats()[i];
-    squares += static_cast<double>(got.floats()[i]) * got.floats()[i];
+    sum += values[i];
+    squares += static_cast<double>(values[i]) * values[i];
   }
   const double want_sum = entry.about.at("sum").get<double>(), want_norm = entry.about.at("l2").get<double>();
   return {std::sqrt(difference / stored), std::abs(std::sqrt(squares) - want_norm) / want_norm,

@@ -6,9 +6,7 @@
 using namespace hp::golden;
 
 TEST_CASE("golden: resnet50 node by node") {
-  for (const char* part : {"ends", "layer1", "layer2", "layer3", "layer4"}) {
-    check_nodes(std::string("resnet50_nodes_") + part);
-  }
+  check_nodes("resnet50", {"nodes_ends", "nodes_layer1", "nodes_layer2", "nodes_layer3", "nodes_layer4"});
 }
 TEST_CASE("golden: resnet50 gradients") { check_gradients("resnet50"); }
 TEST_CASE("golden: resnet50 LRP") { check_lrp("resnet50"); }

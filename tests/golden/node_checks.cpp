@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "attribution/composites.h"
 #include "attribution/rules/activation_rules.h"
 #include "attribution/rules/linear_rules.h"
@@ -106,14 +109,14 @@ RulePtr rule_of(const std::string& quantity, Form form, const InputBox& box) {
 
 Tensor product(const Tensor& a, const Tensor& b) {
   Tensor result = Tensor::host(a.shape());
-  for (int64_t i = 0; i < a.count(); ++i) result.floats()[i] = a.floats()[i] * b.floats()[i];
+  std::transform(a.floats(), a.floats() + a.count(), b.floats(), result.floats(), std::multiplies<>());
   return result;
 }
 
 class NodeChecks {
  public:
-  NodeChecks(const GoldenFile& file, const ReferenceNetwork& network)
-      : comparison_(file), folded_(fold_batch_norm(network.with_classifier(), network.parameters)) {
+  explicit NodeChecks(const ReferenceNetwork& network)
+      : folded_(fold_batch_norm(network.with_classifier(), network.parameters)) {
     auto values = [&](const char* name) {
       const Tensor& tensor = network.parameters.at(name);
       return std::span<const float>(tensor.floats(), static_cast<size_t>(tensor.count()));
@@ -121,13 +124,13 @@ class NodeChecks {
     box_ = normalised_box(values("model_input.mean"), values("model_input.variance"));
   }
 
-  void check(const NodeCase& node, bool nonnegative) {
+  void check(Comparison& comparison, const NodeCase& node, bool nonnegative) {
     const LoneNode lone = lone_node(folded_.graph, node, nonnegative);
     const std::vector<Tensor> operands = operands_of(node);
     Executor executor(lone.graph, folded_.parameters, kernels_, Keep::everything);
     const Activations activations = executor.run(operands);
     const Tensor y = activations.value(lone.output);
-    comparison_.check(node.prefix + "/forward", y);
+    comparison.check(node.prefix + "/forward", y);
     const Tensor message = Tensor::host(y.shape(), signed_tensor(node.prefix + "/M", static_cast<size_t>(y.count())));
     const Entry entry{lone.output, {message, Form::multiplier, 1}};
     std::vector<Tap> taps;
@@ -141,19 +144,16 @@ class NodeChecks {
         for (size_t i = 0; i < operands.size(); ++i) {
           const Message& in = trace.at(lone.operands[i]);
           const bool as_is = in.form == Form::relevance || is_gradient(quantity);
-          comparison_.check(node.prefix + "/" + quantity + (node.is_add() ? std::to_string(i) : ""),
-                            as_is ? in.data : product(in.data, operands[i]),
-                            fmt::format("{}, {}", form == Form::multiplier ? "multipliers" : "relevance",
-                                        nonnegative ? "x >= 0 known" : "any x"));
+          comparison.check(node.prefix + "/" + quantity + (node.is_add() ? std::to_string(i) : ""),
+                           as_is ? in.data : product(in.data, operands[i]),
+                           fmt::format("{}, {}", form == Form::multiplier ? "multipliers" : "relevance",
+                                       nonnegative ? "x >= 0 known" : "any x"));
         }
       }
     }
   }
 
-  void finish() const { comparison_.finish(); }
-
  private:
-  Comparison comparison_;
   Folded folded_;
   CpuKernels kernels_;
   InputBox box_;
@@ -161,16 +161,19 @@ class NodeChecks {
 
 }  // namespace
 
-void check_nodes(const std::string& name) {
-  const GoldenFile file(name);
-  const std::optional<ReferenceNetwork> network = reference_network(file.header().at("network"));
+void check_nodes(const std::string& name, const std::vector<std::string>& parts) {
+  const std::optional<ReferenceNetwork> network = reference_network(name);
   if (!network) return;
-  NodeChecks checks(file, *network);
-  for (const NodeCase& node : cases_of(file)) {
-    checks.check(node, false);
-    if (node.input == "relu") checks.check(node, true);
+  NodeChecks checks(*network);
+  for (const std::string& part : parts) {
+    const GoldenFile file(name + "_" + part);
+    Comparison comparison(file);
+    for (const NodeCase& node : cases_of(file)) {
+      checks.check(comparison, node, false);
+      if (node.input == "relu") checks.check(comparison, node, true);
+    }
+    comparison.finish();
   }
-  checks.finish();
 }
 
 }  // namespace hp::golden
