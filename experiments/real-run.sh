@@ -16,4 +16,4 @@ for experiment in cifar10 blood-cells tiny-imagenet; do
     --set "backbone.weights=$output/weights/resnet56.safetensors"
   echo "$experiment: $(($(date +%s) - start)) s"
 done
-"$build/tools/hp-check" "$output/cifar10/results.json" --top1 0.83 --positive gridpg:gradcam:linear-bce:linear-ce
+"$build/tests/real/real-run-check" "$output/cifar10/results.json"

@@ -34,13 +34,10 @@ Evaluation make_evaluation(const EvaluationSpec& spec) {
   }
 }
 
-std::string name_of(const ImageSet& set) {
-  return set.grids ? fmt::format("grids{}x{}", set.cells, set.cells) : "images";
-}
-
 // All evaluations on one image set.
 struct Set {
   ImageSet images;
+  std::string name;  // "grids3x3", "images": part of file names
   std::vector<Evaluation> evaluations;
   bool uses(const Evaluation& evaluation, const std::string& method) const {
     const std::vector<std::string>& methods = evaluation.spec->methods;
@@ -66,7 +63,13 @@ std::vector<Set> sets_of(const Experiment& experiment) {
     set.evaluations.push_back(make_evaluation(spec));
   }
   std::vector<Set> list;
-  for (auto& [images, set] : sets) list.push_back(std::move(set));
+  std::map<std::string, int> used;
+  for (auto& [images, set] : sets) {
+    const std::string name = images.grids ? fmt::format("grids{}x{}", images.cells, images.cells) : "images";
+    const int before = used[name]++;  // grids of equal size, chosen by another confidence
+    set.name = before == 0 ? name : fmt::format("{}-{}", name, before + 1);
+    list.push_back(std::move(set));
+  }
   return list;
 }
 
@@ -164,8 +167,7 @@ class Evaluator {
     const int64_t count = wanted < 0 ? source.size() : std::min(wanted, source.size());
     const std::span<const std::vector<int>> targets(source.targets().data(), static_cast<size_t>(count));
     Journal& journal = run_.run.journal;
-    journal.start(fmt::format("{} on {}", attribution.name, name_of(set.images)), count,
-                  set.images.grids ? "grids" : "images");
+    journal.start(fmt::format("{} on {}", attribution.name, set.name), count, set.images.grids ? "grids" : "images");
     MethodNotes notes;
     int64_t done = 0;
     bool complete = true;
@@ -179,15 +181,13 @@ class Evaluator {
       const Explanation explanation = method->explain(session_, images.images, batch.targets, shown ? watch : Watch{});
       notes.add(explanation);
       score(set, attribution.name, batch, images, explanation);
-      if (shown)
-        gallery_.add({source, batch, images, explanation, name_of(set.images), attribution.name, session_},
-                     run_.results);
+      if (shown) gallery_.add({source, batch, images, explanation, set.name, attribution.name, session_}, run_.results);
       done += static_cast<int64_t>(batch.images.size());
       journal.advance(done);
     }
     journal.finish();
     session_.clear();  // the next method has other graphs and executors
-    notes.report(attribution.name, name_of(set.images), run_.results.notes);
+    notes.report(attribution.name, set.name, run_.results.notes);
     return complete;
   }
 

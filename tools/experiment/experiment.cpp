@@ -1,6 +1,7 @@
 #include "tools/experiment/experiment.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "runtime/error.h"
@@ -65,6 +66,9 @@ void parse_probes(const json& probes, Experiment& experiment) {
     require(!off || constant == "off",
             "[experiment] {}/logit_constant: unknown value; got {}; expected a number or \"off\"", path,
             constant.dump());
+    require(off || std::abs(constant.get<double>()) <= 1e6,
+            "[experiment] {}/logit_constant: out of range; got {}; expected at most 1e6 either way", path,
+            constant.dump());
     if (!off) spec.logit_constant = constant.get<float>();
     experiment.probes.push_back(spec);
     experiment.off_constant.push_back(off);
@@ -97,6 +101,20 @@ void parse_attributions(const json& attributions, Experiment& experiment) {
     check_unique(seen, spec.name, fmt::format("/attributions/{}/name", i));
     experiment.attributions.push_back(spec);
   }
+}
+
+// Where `key` leads from `place`: a member of an object, or an element of a list, at most one behind its last. Null if
+// nowhere.
+json* element(json& place, const std::string& key) {
+  if (key.empty()) return nullptr;
+  if (place.is_null()) place = key == "0" ? json::array() : json::object();
+  if (place.is_object()) return &place[key];
+  const bool digits =
+      key.size() <= 9 && std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (!place.is_array() || !digits) return nullptr;
+  const size_t index = std::stoul(key);
+  if (index == place.size()) place.push_back(nullptr);
+  return index < place.size() ? &place[index] : nullptr;
 }
 
 EvaluationKind kind_of(const std::string& metric) {
@@ -178,19 +196,21 @@ Experiment Experiment::parse(const json& file, const std::filesystem::path& fold
 void set_value(json& file, const std::string& assignment) {
   const size_t equal = assignment.find('=');
   require(equal != std::string::npos && equal > 0,
-          "[experiment] --set {}: no value; got \"{}\"; expected path=value, e.g. training.epochs=5", assignment,
-          assignment);
-  std::string pointer = "/" + assignment.substr(0, equal);
-  std::replace(pointer.begin(), pointer.end(), '.', '/');
-  const std::string text = assignment.substr(equal + 1);
-  json value = json::parse(text, nullptr, false);
-  if (value.is_discarded()) value = text;
-  try {
-    file[json::json_pointer(pointer)] = value;
-  } catch (const json::exception&) {
-    fail("[experiment] --set {}: no such place; got \"{}\"; expected a path into the experiment, e.g. probes.0.loss",
-         assignment, assignment.substr(0, equal));
+          "[experiment] --set {}: no value; got no '='; expected path=value, e.g. training.epochs=5",
+          printable(assignment));
+  const std::string path = assignment.substr(0, equal), text = assignment.substr(equal + 1);
+  json value = text;
+  if (json::accept(text)) value = parse_json(text, "--set " + path);
+  json* place = &file;
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find('.', begin), path.size());
+    place = element(*place, path.substr(begin, end - begin));
+    require(place != nullptr,
+            "[experiment] --set {}: no such place; got {}; expected a path into the experiment, e.g. probes.0.loss",
+            printable(assignment), printable(path));
+    begin = end + 1;
   }
+  *place = std::move(value);
 }
 
 Preprocess preprocess_of(const std::string& metadata, const json& overrides) {

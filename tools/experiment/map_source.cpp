@@ -1,8 +1,10 @@
 #include "tools/experiment/map_source.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
+#include "probes/epoch_order.h"
 #include "runtime/error.h"
 
 namespace hp {
@@ -67,13 +69,16 @@ class ImageSource final : public MapSource {
  public:
   ImageSource(const Experiment& experiment, const Network& network, const SplitData& test, int64_t count)
       : experiment_(experiment), network_(network), test_(test) {
-    const int64_t readable = test.features->size();
-    has_boxes_ = false;
-    for (int64_t row = 0; row < readable; ++row) has_boxes_ = has_boxes_ || !item(row).boxes.empty();
-    for (int64_t row = 0; row < readable && (count == 0 || row < count); ++row) {
+    rows_.resize(static_cast<size_t>(test.features->size()));
+    std::iota(rows_.begin(), rows_.end(), int64_t{0});
+    for (int64_t row : rows_) has_boxes_ = has_boxes_ || !item(row).boxes.empty();
+    // Listings go class by class: the first images of a permutation by seed show all of them.
+    rows_ = epoch_order(Shuffle{.seed = experiment.seed}, test.features->size(), 1, 0);
+    if (count > 0 && count < static_cast<int64_t>(rows_.size())) rows_.resize(static_cast<size_t>(count));
+    for (int64_t ordinal = 0; ordinal < static_cast<int64_t>(rows_.size()); ++ordinal) {
       std::set<int> classes;
-      if (!has_boxes_) classes.insert(item(row).labels.begin(), item(row).labels.end());
-      for (const Box& box : item(row).boxes) {
+      if (!has_boxes_) classes.insert(item(ordinal).labels.begin(), item(ordinal).labels.end());
+      for (const Box& box : item(ordinal).boxes) {
         if (!box.difficult) classes.insert(box.category);
       }
       targets_.emplace_back(classes.begin(), classes.end());
@@ -82,7 +87,7 @@ class ImageSource final : public MapSource {
 
   MapBatch load(const TargetBatch& batch, Context context) const override {
     std::vector<int64_t> indices;
-    for (int64_t row : batch.images) indices.push_back(test_.features->sample(row));
+    for (int64_t ordinal : batch.images) indices.push_back(test_.features->sample(rows_[static_cast<size_t>(ordinal)]));
     const Batch loaded = load_images(test_, network_, std::move(indices), experiment_.workers);
     require(loaded.samples.size() == batch.images.size(),
             "[experiment] an image can no longer be read; expected the files to stay as they were");
@@ -106,12 +111,15 @@ class ImageSource final : public MapSource {
   }
 
  private:
-  const Item& item(int64_t row) const { return test_.images->item(test_.features->sample(row)); }
+  const Item& item(int64_t ordinal) const {
+    return test_.images->item(test_.features->sample(rows_[static_cast<size_t>(ordinal)]));
+  }
 
   const Experiment& experiment_;
   const Network& network_;
   const SplitData& test_;
-  bool has_boxes_;
+  std::vector<int64_t> rows_;  // of the test features, in the order of explaining
+  bool has_boxes_ = false;
 };
 
 }  // namespace

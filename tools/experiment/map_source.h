@@ -40,8 +40,8 @@ class MapSource {
 std::unique_ptr<MapSource> grid_source(const Experiment& experiment, const Network& network, const SplitData& test,
                                        const TestedProbes& probes, const ImageSet& set, int64_t count);
 
-// The first `count` readable test images (0: all). Targets are the classes of their boxes that are not difficult, or
-// their labels where the data has no boxes.
+// `count` of the readable test images (0: all), drawn by seed; fewer are a part of more. Targets are the classes of
+// their boxes that are not difficult, or their labels where the data has no boxes.
 std::unique_ptr<MapSource> image_source(const Experiment& experiment, const Network& network, const SplitData& test,
                                         int64_t count);
 

@@ -28,6 +28,19 @@ void set_input_statistics(Parameters& weights, const std::string& preprocessing,
   }
 }
 
+ImageShape image_shape(const Preprocess& preprocess, const Dataset& images, int64_t batch) {
+  if (const int side = preprocess.output_side(); side > 0) return {batch, side, side};
+  for (int64_t i = 0; i < images.size(); ++i) {
+    try {
+      const Image image = apply(preprocess, images.load(i)).image;
+      return {batch, image.height, image.width};
+    } catch (const Error&) {
+      // Unreadable images are counted and named when the features are computed.
+    }
+  }
+  fail("[experiment] no image can be read; got {} files; expected pictures", images.size());
+}
+
 }  // namespace
 
 Shape Network::feature_shape() const {
@@ -35,7 +48,7 @@ Shape Network::feature_shape() const {
   return {map[1], map[2], map[3]};
 }
 
-Network load_network(const Experiment& experiment) {
+Network load_network(const Experiment& experiment, const Dataset& images) {
   Network network;
   network.sha256 = sha256_of(MappedFile(experiment.weights).bytes());
   network.weights = load_safetensors(experiment.weights);
@@ -43,9 +56,7 @@ Network load_network(const Experiment& experiment) {
   const std::string preprocessing = metadata_of(network.weights, "preprocessing", experiment.weights);
   network.preprocess = preprocess_of(preprocessing, experiment.preprocess);
   set_input_statistics(network.weights, preprocessing, experiment.weights);
-  const int64_t side = network.preprocess.output_side();
-  const int64_t own = nlohmann::json::parse(preprocessing).value("crop", 224);
-  network.shape = {experiment.batch_size, side > 0 ? side : own, side > 0 ? side : own};
+  network.shape = image_shape(network.preprocess, images, experiment.batch_size);
   const Backbone backbone = build_backbone(network.architecture, network.shape);
   network.channels = backbone.channels();
   network.folded = fold_batch_norm(backbone.graph, network.weights);

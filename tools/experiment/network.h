@@ -23,9 +23,9 @@ struct Network {
   Shape feature_shape() const;  // [height, width, channels] for images of `shape`
 };
 
-// Reads and checks everything. Throws hp::Error naming the file if it is no converted backbone, lacks a tensor or holds
-// a NaN.
-Network load_network(const Experiment& experiment);
+// Reads and checks everything. Where the preprocessing leaves images as they are, their size is that of the first
+// readable image. Throws hp::Error naming the file if it is no converted backbone, lacks a tensor or holds a NaN.
+Network load_network(const Experiment& experiment, const Dataset& images);
 
 // Features of images of any batch size, one graph and executor per size.
 class FeatureExtractor {

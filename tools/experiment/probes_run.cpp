@@ -18,7 +18,8 @@ std::string training_digest(const FeatureRun& run, const SplitData& train, const
   all["probe"] = probe;
   all["threads"] = run.engine;
   all["labels"] = train.images->classes();
-  return sha256_of(all.dump());
+  // Class names may come from folders and need not be UTF-8.
+  return sha256_of(all.dump(-1, ' ', true, json::error_handler_t::replace));
 }
 
 Probe make_probe(const FeatureRun& run, const SplitData& train, size_t index) {

@@ -4,10 +4,10 @@
 
 #include <chrono>
 
-#include "attribution/method.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "runtime/error.h"
 #include "runtime/file.h"
+#include "tools/experiment/checks.h"
 #include "tools/experiment/evaluation_run.h"
 #include "tools/experiment/output_folder.h"
 #include "tools/experiment/plan_text.h"
@@ -21,45 +21,6 @@ void write_text(const std::filesystem::path& path, const std::string& text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();
-}
-
-// Everything that can be wrong with an experiment before an hour has been spent on it.
-void check(const Experiment& experiment, const Network& network, const SplitData& train, const SplitData& test) {
-  require_same_classes(*train.images, *test.images);
-  for (size_t i = 0; i < experiment.probes.size(); ++i) {
-    check_loss(experiment.probes[i].loss, train.labels);
-    if (experiment.probes[i].head == HeadKind::converted) {
-      Probe::converted(experiment.probes[i], network.weights, network.channels, train.images->classes());
-    }
-  }
-  for (const AttributionSpec& attribution : experiment.attributions)
-    make_attribution(attribution.method, attribution.options);
-  const Graph& graph = network.folded.graph;
-  for (const std::string& pattern : experiment.layers) {
-    require(!graph.match(pattern).empty(),
-            "[experiment] /output/layers: no such node; got \"{}\"; expected names of the backbone", pattern);
-  }
-  bool boxes = false;
-  for (int64_t i = 0; i < test.images->size() && !boxes; ++i) boxes = !test.images->item(i).boxes.empty();
-  for (const EvaluationSpec& evaluation : experiment.evaluations) {
-    require(evaluation.kind != EvaluationKind::epg || boxes,
-            "[experiment] evaluation {} needs boxes; got data without any; expected "
-            "annotated data such as voc or tiny-imagenet",
-            evaluation.name);
-    require(!evaluation.images.grids || !train.images->multi_label(),
-            "[experiment] evaluation {} needs one label an image; got multi-label "
-            "data; expected epg there",
-            evaluation.name);
-    const int64_t cells = evaluation.images.cells * evaluation.images.cells;
-    require(!evaluation.images.grids || cells <= static_cast<int64_t>(train.images->classes().size()),
-            "[experiment] evaluation {} needs a class a cell; got {} cells for {} classes; expected fewer cells",
-            evaluation.name, cells, train.images->classes().size());
-    const int64_t side = evaluation.images.cells * std::min(network.shape.height, network.shape.width);
-    require(evaluation.smoothing != "gauss129" || side > 128,
-            "[experiment] evaluation {}: gauss129 needs maps with sides above 128; got {}; "
-            "expected box5 there",
-            evaluation.name, side);
-  }
 }
 
 // What decides the last bits besides the data: device, instruction set, threads.
@@ -90,9 +51,9 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 Outcome run_experiment(const Experiment& experiment, const RunOptions& options, const std::atomic<bool>& cancelled) {
   const auto start = std::chrono::steady_clock::now();
-  const Network network = load_network(experiment);
   SplitData train = open_split(experiment, Split::train), test = open_split(experiment, Split::test);
-  check(experiment, network, train, test);
+  const Network network = load_network(experiment, *train.images);
+  check_experiment(experiment, network, train, test);
   if (options.dry_run) {
     fmt::print("{}", plan_text(experiment, network, train, test));
     return Outcome::complete;

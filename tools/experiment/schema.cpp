@@ -1,6 +1,7 @@
 #include "tools/experiment/schema.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <vector>
 
@@ -14,6 +15,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr uint64_t largest_integer = std::numeric_limits<int64_t>::max();
+
 std::string short_dump(const json& value) {
   std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
   return text.size() > 60 ? text.substr(0, 57) + "..." : text;
@@ -26,7 +29,9 @@ bool has_type(const json& value, const std::string& type) {
   if (type == "array") return value.is_array();
   if (type == "string") return value.is_string();
   if (type == "boolean") return value.is_boolean();
-  if (type == "integer") return value.is_number_integer();
+  if (type == "integer") {
+    return value.is_number_integer() && (!value.is_number_unsigned() || value.get<uint64_t>() <= largest_integer);
+  }
   if (type == "number") return value.is_number();
   return false;
 }

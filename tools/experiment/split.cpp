@@ -1,5 +1,6 @@
 #include "tools/experiment/split.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "probes/digest.h"
@@ -33,6 +34,9 @@ class BatchReader {
     LoaderOptions options;
     options.batch = run_.experiment.batch_size;
     options.threads = run_.experiment.workers;
+    // The limit is a share of the whole split, also where an earlier run left its beginning.
+    const double whole = static_cast<double>(split_.images->size());
+    options.unreadable_limit = std::min(1.0, options.unreadable_limit * whole / static_cast<double>(indices.size()));
     options.on_unreadable = [this](const Unreadable& image) {
       run_.journal.warn(fmt::format("skipped {}: {}", image.id, image.reason));
     };
@@ -90,9 +94,14 @@ FeatureKey feature_key(const Experiment& experiment, const Network& network, con
                        const std::string& engine) {
   std::string list;
   for (int64_t i = 0; i < split.images->size(); ++i) {
-    std::error_code missing;
-    const auto bytes = std::filesystem::file_size(split.images->path(i), missing);
-    list += fmt::format("{} {}\n", split.images->item(i).id, missing ? 0 : bytes);
+    // Splits and data sets share names such as cat/001.png, and pictures may change and keep their size.
+    const std::filesystem::path file = split.images->path(i);
+    std::error_code missing, undated;
+    const auto bytes = std::filesystem::file_size(file, missing);
+    const auto written = std::filesystem::last_write_time(file, undated);
+    list +=
+        fmt::format("{} {} {} {}\n", split.images->item(i).id, file.lexically_relative(experiment.data.root).string(),
+                    missing ? 0 : bytes, undated ? 0 : written.time_since_epoch().count());
   }
   FeatureKey key;
   key.weights = network.sha256;
