@@ -1,11 +1,10 @@
 #include "tools/experiment/map_source.h"
 
 #include <algorithm>
-#include <numeric>
 #include <set>
 
-#include "probes/epoch_order.h"
 #include "runtime/error.h"
+#include "runtime/random.h"
 
 namespace hp {
 
@@ -69,11 +68,11 @@ class ImageSource final : public MapSource {
  public:
   ImageSource(const Experiment& experiment, const Network& network, const SplitData& test, int64_t count)
       : experiment_(experiment), network_(network), test_(test) {
-    rows_.resize(static_cast<size_t>(test.features->size()));
-    std::iota(rows_.begin(), rows_.end(), int64_t{0});
-    for (int64_t row : rows_) has_boxes_ = has_boxes_ || !item(row).boxes.empty();
     // Listings go class by class: the first images of a permutation by seed show all of them.
-    rows_ = epoch_order(Shuffle{.seed = experiment.seed}, test.features->size(), 1, 0);
+    rows_ = permutation(Random(experiment.seed, "evaluated images"), test.features->size());
+    for (int64_t ordinal = 0; ordinal < static_cast<int64_t>(rows_.size()); ++ordinal) {
+      has_boxes_ = has_boxes_ || !item(ordinal).boxes.empty();
+    }
     if (count > 0 && count < static_cast<int64_t>(rows_.size())) rows_.resize(static_cast<size_t>(count));
     for (int64_t ordinal = 0; ordinal < static_cast<int64_t>(rows_.size()); ++ordinal) {
       std::set<int> classes;
