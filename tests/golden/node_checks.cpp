@@ -32,7 +32,7 @@ Shape shape_from(const nlohmann::json& extents) {
   return Shape(std::span<const int64_t>(values));
 }
 
-std::vector<NodeCase> cases_of(const GoldenFile& file) {
+std::map<std::string, NodeCase> cases_of(const GoldenFile& file) {
   std::map<std::string, NodeCase> cases;
   for (const auto& [name, entry] : file.entries()) {
     const std::string prefix = entry.text("node") + "/" + entry.text("input");
@@ -44,9 +44,7 @@ std::vector<NodeCase> cases_of(const GoldenFile& file) {
     if (found.is_add() && quantity != "forward") quantity.pop_back();
     found.quantities.insert(quantity);
   }
-  std::vector<NodeCase> list;
-  for (auto& [prefix, found] : cases) list.push_back(std::move(found));
-  return list;
+  return cases;
 }
 
 std::vector<Tensor> operands_of(const NodeCase& node) {
@@ -124,36 +122,48 @@ class NodeChecks {
     box_ = normalised_box(values("model_input.mean"), values("model_input.variance"));
   }
 
+  // `nonnegative`: the rules may know that the first operand is >= 0.
   void check(Comparison& comparison, const NodeCase& node, bool nonnegative) {
     const LoneNode lone = lone_node(folded_.graph, node, nonnegative);
     const std::vector<Tensor> operands = operands_of(node);
     Executor executor(lone.graph, folded_.parameters, kernels_, Keep::everything);
     const Activations activations = executor.run(operands);
-    const Tensor y = activations.value(lone.output);
+    const Tensor& y = activations.value(lone.output);
     comparison.check(node.prefix + "/forward", y);
     const Tensor message = Tensor::host(y.shape(), signed_tensor(node.prefix + "/M", static_cast<size_t>(y.count())));
-    const Entry entry{lone.output, {message, Form::multiplier, 1}};
-    std::vector<Tap> taps;
-    for (const int operand : lone.operands) taps.push_back({operand, Tap::Keep::message});
     for (const std::string& quantity : node.quantities) {
       if (quantity == "forward") continue;
       for (const Form form : {Form::multiplier, Form::relevance}) {
         if (is_gradient(quantity) && form == Form::relevance) continue;
-        Propagator propagator(lone.graph, Composite().otherwise(rule_of(quantity, form, box_)), kernels_);
-        const RelevanceTrace trace = propagator.run(activations, std::span(&entry, 1), taps);
-        for (size_t i = 0; i < operands.size(); ++i) {
-          const Message& in = trace.at(lone.operands[i]);
-          const bool as_is = in.form == Form::relevance || is_gradient(quantity);
-          comparison.check(node.prefix + "/" + quantity + (node.is_add() ? std::to_string(i) : ""),
-                           as_is ? in.data : product(in.data, operands[i]),
-                           fmt::format("{}, {}", form == Form::multiplier ? "multipliers" : "relevance",
-                                       nonnegative ? "x >= 0 known" : "any x"));
+        const std::string how = fmt::format("{}, {}", form == Form::multiplier ? "multipliers" : "relevance",
+                                            nonnegative ? "x >= 0 known" : "any x");
+        const std::vector<Tensor> results = pull(lone, activations, message, quantity, form);
+        for (size_t i = 0; i < results.size(); ++i) {
+          const std::string operand = node.is_add() ? fmt::format("{}", i) : "";
+          comparison.check(fmt::format("{}/{}{}", node.prefix, quantity, operand), results[i], how);
         }
       }
     }
   }
 
  private:
+  // The message of each operand, as the quantity's entries have it.
+  std::vector<Tensor> pull(const LoneNode& lone, const Activations& activations, const Tensor& message,
+                           const std::string& quantity, Form form) {
+    const Entry entry{lone.output, {message, Form::multiplier, 1}};
+    std::vector<Tap> taps(lone.operands.size());
+    for (size_t i = 0; i < taps.size(); ++i) taps[i].node = lone.operands[i];
+    Propagator propagator(lone.graph, Composite().otherwise(rule_of(quantity, form, box_)), kernels_);
+    const RelevanceTrace trace = propagator.run(activations, std::span(&entry, 1), taps);
+    std::vector<Tensor> results(taps.size());
+    for (size_t i = 0; i < taps.size(); ++i) {
+      const Message& in = trace.at(taps[i].node);
+      const bool as_is = in.form == Form::relevance || is_gradient(quantity);
+      results[i] = as_is ? in.data : product(in.data, activations.value(taps[i].node));
+    }
+    return results;
+  }
+
   Folded folded_;
   CpuKernels kernels_;
   InputBox box_;
@@ -166,9 +176,9 @@ void check_nodes(const std::string& name, const std::vector<std::string>& parts)
   if (!network) return;
   NodeChecks checks(*network);
   for (const std::string& part : parts) {
-    const GoldenFile file(name + "_" + part);
+    const GoldenFile file(fmt::format("{}_{}", name, part));
     Comparison comparison(file);
-    for (const NodeCase& node : cases_of(file)) {
+    for (const auto& [prefix, node] : cases_of(file)) {
       checks.check(comparison, node, false);
       if (node.input == "relu") checks.check(comparison, node, true);
     }
