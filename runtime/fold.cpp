@@ -89,7 +89,7 @@ Folded fold_batch_norm(const Graph& graph, const Parameters& parameters) {
         folded.bias_of[node.name] = bias;
         inputs.push_back(folded.graph.parameter(bias, weights.bias.shape()));
       }
-      moved[index] = folded.graph.add(node.op, std::move(inputs), node.name);
+      moved[index] = folded.graph.add(node.op, inputs, node.name);
     }
   }
   for (const auto& [name, index] : graph.names()) {

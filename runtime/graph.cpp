@@ -22,7 +22,7 @@ Value Graph::parameter(const std::string& name, Shape shape) {
                  .is_constant = true});
 }
 
-Value Graph::add(OpPtr op, std::vector<Value> inputs, const std::string& name) {
+Value Graph::add(OpPtr op, const std::vector<Value>& inputs, const std::string& name) {
   Node node{.op = std::move(op), .kind = OpKind::input, .name = name, .inputs = {}, .consumers = {}, .shape = {}};
   node.kind = node.op->kind();
   node.is_constant = true;
@@ -101,7 +101,7 @@ Graph Graph::with_batch(int64_t batch) const {
     } else {
       std::vector<Value> inputs;
       for (int input : node.inputs) inputs.push_back({input});
-      graph.add(node.op, std::move(inputs), node.name);
+      graph.add(node.op, inputs, node.name);
     }
   }
   for (const auto& [name, index] : by_name_) {

@@ -31,7 +31,7 @@ class Graph {
   Value input(const std::string& name, Shape shape, bool is_nonnegative = false);
   Value parameter(const std::string& name, Shape shape);  // `name` is that of the tensor in Parameters
   // Infers the shape; throws hp::Error that names the node if the inputs do not fit or the name is taken.
-  Value add(OpPtr op, std::vector<Value> inputs, const std::string& name);
+  Value add(OpPtr op, const std::vector<Value>& inputs, const std::string& name);
   // A second name for a node: the name of a node that a rewrite merged into it.
   void alias(const std::string& name, Value value);
 

@@ -18,7 +18,7 @@ Value append(Graph& graph, const Node& node, const std::vector<Value>& moved) {
   std::vector<Value> inputs;
   inputs.reserve(node.inputs.size());
   for (int input : node.inputs) inputs.push_back(moved[static_cast<size_t>(input)]);
-  return graph.add(node.op, std::move(inputs), node.name);
+  return graph.add(node.op, inputs, node.name);
 }
 
 }  // namespace
