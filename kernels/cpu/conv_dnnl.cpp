@@ -133,6 +133,7 @@ const WeightLayout& weight_layout(DnnlState& dnnl, const Conv2d& conv, ConvUse u
   const ConvKey key{.conv = conv, .use = use};
   const auto known = dnnl.weight_layouts.find(key);
   if (known != dnnl.weight_layouts.end()) return known->second;
+  const ThreadCount lent(dnnl.threads());
   WeightLayout layout =
       use == ConvUse::forward ? forward_layout(conv, dnnl.engine()) : input_gradient_layout(conv, dnnl.engine());
   return dnnl.weight_layouts.emplace(key, std::move(layout)).first->second;
@@ -173,6 +174,7 @@ DnnlCall& find_or_make(DnnlState& dnnl, const ConvKey& key) {
   if (known != dnnl.convolutions.end()) return known->second;
   ConvDescs descs(key.conv);
   if (key.use != ConvUse::weight_gradient) descs.weight = weight_layout(dnnl, key.conv, key.use).desc;
+  const ThreadCount lent(dnnl.threads());
   DnnlCall call = key.use == ConvUse::forward          ? make_forward(key, descs, dnnl.engine())
                   : key.use == ConvUse::input_gradient ? make_input_gradient(descs, dnnl.engine())
                                                        : make_weight_gradient(descs, dnnl.engine());

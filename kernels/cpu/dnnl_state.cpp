@@ -10,18 +10,6 @@ namespace hp {
 
 namespace {
 
-// oneDNN asks OpenMP for its thread count; this lends it ours for the length of a scope.
-class ThreadCount {
- public:
-  explicit ThreadCount(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
-  ~ThreadCount() { omp_set_num_threads(before_); }
-  ThreadCount(const ThreadCount&) = delete;
-  ThreadCount& operator=(const ThreadCount&) = delete;
-
- private:
-  int before_;
-};
-
 // Multiply-and-fold over the key's numbers.
 class Mixer {
  public:
@@ -106,6 +94,10 @@ size_t DnnlHash::operator()(const MatmulKey& key) const {
 
 DnnlPacked::DnnlPacked(const dnnl::memory::desc& layout, const dnnl::engine& engine)
     : layout_(layout), storage_(allocate_host(layout.get_size())), memory_(layout, engine, storage_.data()) {}
+
+ThreadCount::ThreadCount(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+
+ThreadCount::~ThreadCount() { omp_set_num_threads(before_); }
 
 DnnlState::DnnlState(int threads) : threads_(threads), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {}
 

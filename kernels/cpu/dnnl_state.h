@@ -78,6 +78,19 @@ class DnnlPacked final : public Packed {
   dnnl::memory memory_;
 };
 
+// oneDNN asks OpenMP for its thread count, when it makes a primitive and when it runs one; this lends it ours for the
+// length of a scope.
+class ThreadCount {
+ public:
+  explicit ThreadCount(int threads);
+  ~ThreadCount();
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+
+ private:
+  int before_;
+};
+
 class DnnlState {
  public:
   explicit DnnlState(int threads);
@@ -91,6 +104,7 @@ class DnnlState {
   void* scratch(Scratch slot, size_t bytes);
 
   const dnnl::engine& engine() const { return engine_; }
+  int threads() const { return threads_; }  // lend them while a primitive is made
 
   std::unordered_map<ConvKey, DnnlCall, DnnlHash> convolutions;
   std::unordered_map<ConvKey, WeightLayout, DnnlHash> weight_layouts;

@@ -12,7 +12,9 @@ dnnl::memory::desc matrices(int64_t batch, int64_t rows, int64_t columns, bool t
   return {{batch, rows, columns}, dnnl::memory::data_type::f32, strides};
 }
 
-DnnlCall make_matmul(const Matmul& m, const dnnl::engine& engine) {
+DnnlCall make_matmul(const Matmul& m, const DnnlState& dnnl) {
+  const ThreadCount lent(dnnl.threads());
+  const dnnl::engine& engine = dnnl.engine();
   const auto a = matrices(m.batch, m.m, m.k, m.transpose_a);
   const auto b = matrices(m.batch, m.k, m.n, m.transpose_b);
   const auto y = matrices(m.batch, m.m, m.n, false);
@@ -30,7 +32,7 @@ DnnlCall make_matmul(const Matmul& m, const dnnl::engine& engine) {
 void CpuKernels::matmul(const Matmul& shape, const float* a, const float* b, float* y) {
   const MatmulKey key{shape};
   auto found = dnnl_->matmuls.find(key);
-  if (found == dnnl_->matmuls.end()) found = dnnl_->matmuls.emplace(key, make_matmul(shape, dnnl_->engine())).first;
+  if (found == dnnl_->matmuls.end()) found = dnnl_->matmuls.emplace(key, make_matmul(shape, *dnnl_)).first;
   DnnlCall& call = found->second;
   call.point(DNNL_ARG_SRC, a);
   call.point(DNNL_ARG_WEIGHTS, b);

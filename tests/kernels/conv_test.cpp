@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <vector>
 
 #include "kernels/cpu/cpu_kernels.h"
@@ -115,6 +116,32 @@ TEST_CASE("the caller's number of OpenMP threads is left alone") {
   kernels.matmul({.m = 2, .n = 2, .k = 2}, a.data(), a.data(), y.data());
   CHECK(y == std::vector<float>(4, 2.0f));
   CHECK(omp_get_max_threads() == before);
+}
+
+TEST_CASE("no more threads are started than the kernels were given") {
+  const std::filesystem::path tasks = "/proc/self/task";
+  if (!std::filesystem::exists(tasks)) {
+    MESSAGE("skipped: this system does not list a process's threads");
+    return;
+  }
+  const auto thread_count = [&] {
+    return std::distance(std::filesystem::directory_iterator(tasks), std::filesystem::directory_iterator());
+  };
+  const auto running = thread_count();
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(static_cast<int>(running) + 2);
+  CpuKernels kernels({.threads = 1});
+  const std::vector<float> filters = uniform(body.weight_count(), -1, 1, 1).floats;
+  const std::vector<float> x = uniform(x_count(body), -1, 1, 2).floats;
+  const auto weight = kernels.pack(body, PackUse::forward, filters.data());
+  const auto adjoint = kernels.pack(body, PackUse::input_gradient, filters.data());
+  const std::vector<float> y = forward(kernels, body, *weight, x);
+  std::vector<float> dx(x_count(body)), dw(body.weight_count()), product(256 * 256);
+  kernels.conv2d_input_gradient(body, *adjoint, y.data(), dx.data());
+  kernels.conv2d_weight_gradient(body, dx.data(), y.data(), dw.data());
+  kernels.matmul({.m = 256, .n = 256, .k = 16}, y.data(), y.data(), product.data());
+  omp_set_num_threads(before);
+  CHECK(thread_count() == running);
 }
 
 }  // namespace hp
