@@ -41,6 +41,8 @@ struct Arguments {
 
 int run(const Arguments& arguments) {
   nlohmann::json file = hp::parse_json(read_text(arguments.experiment), arguments.experiment.string());
+  hp::require(file.is_object(), "[experiment] {}: no experiment; got JSON of another kind; expected an object",
+              arguments.experiment.string());
   for (const std::string& setting : arguments.settings) hp::set_value(file, setting);
   if (!arguments.device.empty()) file["device"] = arguments.device;
   if (arguments.threads >= 0) file["threads"] = arguments.threads;

@@ -30,9 +30,32 @@ std::vector<Graph> check_probes(const Experiment& experiment, const Network& net
   return heads;
 }
 
+// Rules that do not fit their nodes, and relevance that the rule of the node before cannot take as a multiplier.
+void check_rules(const Composite& composite, const Graph& graph, int end, const std::string& path) {
+  const std::vector<Choice> choices = composite.assign(graph);
+  for (int i = end + 1; i < graph.size(); ++i) {
+    const RulePtr& rule = choices[static_cast<size_t>(i)].rule;
+    for (const int input : graph.node(i).inputs) {
+      const RulePtr& next = choices[static_cast<size_t>(input)].rule;
+      if (!rule || !next || input <= end) continue;
+      require(rule->gives() == next->takes() || rule->gives() == Form::multiplier || rule->gives_multiple_of_input(),
+              "[experiment] {}: relevance of rule {} at '{}' cannot go on as a multiplier; got {} at '{}'; expected {} "
+              "at the first layer only",
+              path, rule->name(), graph.node(i).name, next->name(), graph.node(input).name, rule->name());
+    }
+  }
+}
+
+InputBox input_box(const Parameters& parameters) {
+  const auto values = [&](const char* name) {
+    const Tensor& tensor = parameters.at(name);
+    return std::span<const float>(tensor.floats(), static_cast<size_t>(tensor.count()));
+  };
+  return normalised_box(values("model_input.mean"), values("model_input.variance"));
+}
+
 // Patterns of a composite's rules that fit nothing, neither in the backbone nor in a head.
-void check_composite(const nlohmann::json& value, const std::string& path, std::span<const Graph* const> graphs) {
-  const CompositeSpec spec = CompositeSpec::parse(value, path);
+void check_patterns(const CompositeSpec& spec, const std::string& path, std::span<const Graph* const> graphs) {
   const std::vector<std::string> unused = unused_patterns(spec, graphs);
   if (unused.empty()) return;
   std::vector<std::string> names;
@@ -58,7 +81,8 @@ void check_layer(const Graph& graph, const std::string& layer, const std::string
           printable(layer), node.shape.str());
 }
 
-void check_attributions(const Experiment& experiment, const Graph& backbone, std::span<const Graph> heads) {
+void check_attributions(const Experiment& experiment, const Network& network, std::span<const Graph> heads) {
+  const Graph& backbone = network.folded.graph;
   std::vector<const Graph*> graphs{&backbone};
   for (const Graph& head : heads) graphs.push_back(&head);
   for (size_t i = 0; i < experiment.attributions.size(); ++i) {
@@ -77,8 +101,12 @@ void check_attributions(const Experiment& experiment, const Graph& backbone, std
     const nlohmann::json& options = attribution.options;
     if (attribution.method == "gradcam" && options.contains("layer"))
       check_layer(backbone, options["layer"].get<std::string>(), path + "/options/layer");
-    if (attribution.method == "lrp" && options.contains("composite"))
-      check_composite(options["composite"], path + "/options/composite", graphs);
+    if (attribution.method == "lrp" && options.contains("composite")) {
+      const CompositeSpec spec = CompositeSpec::parse(options["composite"], path + "/options/composite");
+      check_patterns(spec, path + "/options/composite", graphs);
+      check_rules(spec.build(input_box(network.folded.parameters)), backbone, backbone.find("model_input"),
+                  path + "/options/composite");
+    }
   }
 }
 
@@ -106,7 +134,7 @@ void check_experiment(const Experiment& experiment, const Network& network, cons
                       const SplitData& test) {
   require_same_classes(*train.images, *test.images);
   const std::vector<Graph> heads = check_probes(experiment, network, train);
-  check_attributions(experiment, network.folded.graph, heads);
+  check_attributions(experiment, network, heads);
   for (const std::string& pattern : experiment.layers) {
     require(!network.folded.graph.match(pattern).empty(),
             "[experiment] /output/layers: no such node; got {}; expected names of the backbone, e.g. \"layer3.*\"",

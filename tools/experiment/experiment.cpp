@@ -23,10 +23,9 @@ std::filesystem::path beside(const std::filesystem::path& folder, const std::str
 void check_name(const std::string& name, const std::string& path) {
   const bool plain = std::all_of(name.begin(), name.end(),
                                  [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
-  require(
-      plain && !name.empty() && name.size() <= 64 && name[0] != '.',
-      "[experiment] {}: not usable as a file name; got \"{}\"; expected at most 64 letters, digits, '-', '_' or '.'",
-      path, name);
+  require(plain && !name.empty() && name.size() <= 64 && name[0] != '.',
+          "[experiment] {}: not usable as a file name; got {}; expected at most 64 letters, digits, '-', '_' or '.'",
+          path, printable(name));
 }
 
 void check_unique(std::set<std::string>& seen, const std::string& name, const std::string& path) {
@@ -146,7 +145,7 @@ EvaluationSpec parse_evaluation(const json& item, const std::string& path, const
   for (const std::string& method : spec.methods) {
     const std::string near = nearest_word(method, names);
     require(std::find(names.begin(), names.end(), method) != names.end(),
-            "[experiment] {}/methods: unknown attribution; got \"{}\"; expected one of {}{}", path, method,
+            "[experiment] {}/methods: unknown attribution; got {}; expected one of {}{}", path, printable(method),
             fmt::join(names, ", "), near.empty() ? "" : " (did you mean " + near + "?)");
   }
   if (spec.methods.empty()) spec.methods = names;

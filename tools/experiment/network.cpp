@@ -41,6 +41,19 @@ ImageShape image_shape(const Preprocess& preprocess, const Dataset& images, int6
   fail("[experiment] no image can be read; got {} files; expected pictures", images.size());
 }
 
+// Every tensor that the backbone asks for, with its shape: what comes next reads them without looking.
+void check_tensors(const Graph& graph, const Parameters& weights, const std::filesystem::path& file) {
+  for (const Node& node : graph.nodes()) {
+    if (node.kind != OpKind::parameter) continue;
+    require(weights.contains(node.name), "[experiment] {} lacks a tensor; got no {}; expected {} of {}", file.string(),
+            node.name, node.name, node.shape.str());
+    const Tensor& tensor = weights.at(node.name);
+    require(tensor.shape() == node.shape && tensor.dtype() == DType::float32,
+            "[experiment] {}: tensor {} does not fit; got {} of {}; expected float32 of {}", file.string(), node.name,
+            name_of(tensor.dtype()), tensor.shape().str(), node.shape.str());
+  }
+}
+
 }  // namespace
 
 Shape Network::feature_shape() const {
@@ -59,6 +72,7 @@ Network load_network(const Experiment& experiment, const Dataset& images) {
   network.shape = image_shape(network.preprocess, images, experiment.batch_size);
   const Backbone backbone = build_backbone(network.architecture, network.shape);
   network.channels = backbone.channels();
+  check_tensors(backbone.graph, network.weights, experiment.weights);
   network.folded = fold_batch_norm(backbone.graph, network.weights);
   return network;
 }

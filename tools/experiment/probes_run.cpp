@@ -95,14 +95,14 @@ bool train_missing(const FeatureRun& run, const SplitData& train, std::span<Prob
   return true;
 }
 
-ProbeResult test_probe(const FeatureRun& run, const SplitData& test, const Probe& probe,
+// A probe's file does not know its learning rate: that is the experiment's, 0 for the recipe's.
+ProbeResult test_probe(const FeatureRun& run, const SplitData& test, const Probe& probe, double learning_rate,
                        const Predictions& predictions) {
   ProbeResult result;
   result.name = probe.spec().name;
   result.head = name_of(probe.spec().head);
   result.loss = name_of(probe.spec().loss);
-  result.learning_rate =
-      probe.spec().learning_rate > 0 ? probe.spec().learning_rate : run.experiment.recipe.learning_rate;
+  result.learning_rate = learning_rate > 0 ? learning_rate : run.experiment.recipe.learning_rate;
   if (test.labels.multi_label()) {
     const MultiLabelScores scores = multi_label_scores(predictions, test.labels);
     result.mean_average_precision = scores.mean_average_precision;
@@ -150,7 +150,7 @@ TestedProbes train_and_test(const FeatureRun& run, const SplitData& train, const
     }
     std::optional<Predictions> predictions = predict(probe, *test.features, 256, run.kernels, &run.cancelled);
     if (!predictions) return tested;
-    tested.results.push_back(test_probe(run, test, probe, *predictions));
+    tested.results.push_back(test_probe(run, test, probe, run.experiment.probes[i].learning_rate, *predictions));
     tested.predictions.push_back(std::move(*predictions));
   }
   tested.complete = true;

@@ -150,7 +150,10 @@ json parse_json(std::string_view text, const std::string& where) {
   try {
     value = json::parse(text, watch);
   } catch (const json::exception& error) {
-    fail("[experiment] {}: not JSON; got {}; expected an experiment file", where, printable(error.what()));
+    // "[json.exception.parse_error.101] parse error at line 1, column 9: ...": the end tells what, the number nothing.
+    const std::string_view reason = error.what();
+    fail("[experiment] {}: not JSON; got {}; expected an experiment file", where,
+         printable(reason.substr(std::min(reason.size(), reason.find(']') + 2))));
   }
   require(repeated.empty(), "[experiment] {}: key given twice; got a second \"{}\"; expected each key once", where,
           printable(repeated));
