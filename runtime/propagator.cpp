@@ -1,6 +1,7 @@
 #include "runtime/propagator.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "runtime/error.h"
 
@@ -11,9 +12,24 @@ struct Propagator::Route {
   std::vector<bool> wanted;      // the value or something below it is tapped
   std::vector<const Tap*> taps;  // per node
   std::vector<Form> form;        // of the message
+  std::vector<int> place;        // the node whose memory the message lies in: its own or a consumer's
+  std::vector<bool> in_place;    // the node's rule turns its message into that of all inputs where it lies
+  std::vector<bool> read_only;   // the message shares its memory with one that is read later
   std::vector<size_t> offset;    // of the message in the arena of one chunk
   size_t bytes = 0;
   int top = 0;
+
+  bool in_trace(int node) const {
+    const Tap* tap = taps[static_cast<size_t>(node)];
+    return tap && tap->keep == Tap::Keep::message;
+  }
+  std::vector<int> reached_only(std::span<const int> nodes) const {
+    std::vector<int> result;
+    for (int node : nodes) {
+      if (node <= top && reached[static_cast<size_t>(node)]) result.push_back(node);
+    }
+    return result;
+  }
 };
 
 const Message& RelevanceTrace::at(int node) const {
@@ -71,6 +87,9 @@ Propagator::Route Propagator::route(std::span<const Entry> entries, std::span<co
               std::vector<bool>(count, false),
               std::vector<const Tap*>(count, nullptr),
               std::vector<Form>(count, Form::multiplier),
+              std::vector<int>(count),
+              std::vector<bool>(count, false),
+              std::vector<bool>(count, false),
               {},
               0,
               0};
@@ -96,28 +115,72 @@ Propagator::Route Propagator::route(std::span<const Entry> entries, std::span<co
   for (int i = 0; i <= route.top; ++i) {
     if (route.reached[static_cast<size_t>(i)]) route.form[static_cast<size_t>(i)] = form_of(route, i);
   }
+  share_messages(route, entries);
   return route;
 }
 
-// A message lives from its first consumer (the highest node) down to its own node; that of a tap lies with the trace.
+// Could the messages of all inputs of a node lie where its own is? Nothing may have been written to them before, and
+// only the one that is read last may be changed afterwards.
+bool Propagator::may_share(const Route& route, std::span<const Entry> entries, int node) const {
+  const Rule* rule = choices_[static_cast<size_t>(node)].rule.get();
+  if (!rule || !rule->works_in_place(graph_, node) || route.in_trace(node) ||
+      route.read_only[static_cast<size_t>(node)])
+    return false;
+  std::vector<int> inputs = route.reached_only(graph_.node(node).inputs);
+  std::ranges::sort(inputs);
+  if (inputs.empty() || std::ranges::adjacent_find(inputs) != inputs.end()) return false;
+  for (int input : inputs) {
+    if (route.in_trace(input) || route.form[static_cast<size_t>(input)] != rule->gives()) return false;
+    const bool last = input == inputs[0];
+    for (int consumer : route.reached_only(graph_.node(input).consumers)) {
+      if (consumer > node) return false;
+      if (consumer < node && (!last || (inputs.size() > 1 && consumer >= inputs[1]))) return false;
+    }
+    for (const Entry& entry : entries) {
+      if (entry.node == input && !last) return false;
+    }
+  }
+  return true;
+}
+
+void Propagator::share_messages(Route& route, std::span<const Entry> entries) const {
+  std::iota(route.place.begin(), route.place.end(), 0);
+  for (int i = route.top; i >= 0; --i) {
+    const size_t node = static_cast<size_t>(i);
+    if (!route.reached[node] || !may_share(route, entries, i)) continue;
+    route.in_place[node] = true;
+    const std::vector<int> inputs = route.reached_only(graph_.node(i).inputs);
+    for (int input : inputs) {
+      route.place[static_cast<size_t>(input)] = route.place[node];
+      route.read_only[static_cast<size_t>(input)] = input != std::ranges::min(inputs);
+    }
+  }
+}
+
+// A message lives from its first consumer (the highest node) down to its own node, or to the last one that shares its
+// memory; that of a tap lies with the trace.
 void Propagator::lay_out_messages(Route& route, int64_t targets) const {
   std::vector<Lifetime> lifetimes;
-  std::vector<int> nodes;
-  for (int i = 0; i <= route.top; ++i) {
-    if (!route.reached[static_cast<size_t>(i)]) continue;
-    int first = i;
-    for (int consumer : graph_.node(i).consumers) {
-      if (consumer <= route.top && route.reached[static_cast<size_t>(consumer)]) first = std::max(first, consumer);
+  std::vector<size_t> block(static_cast<size_t>(graph_.size()), 0);
+  for (int i = route.top; i >= 0; --i) {
+    const size_t node = static_cast<size_t>(i), place = static_cast<size_t>(route.place[node]);
+    if (!route.reached[node]) continue;
+    if (place != node) {  // below the node that the memory was made for
+      block[node] = block[place];
+      lifetimes[block[node]].last = route.top - i;
+      continue;
     }
-    const Tap* tap = route.taps[static_cast<size_t>(i)];
-    const bool in_trace = tap && tap->keep == Tap::Keep::message;
-    const int64_t elements = in_trace ? 0 : graph_.node(i).shape.count() * targets;
+    int first = i;
+    for (int consumer : route.reached_only(graph_.node(i).consumers)) first = std::max(first, consumer);
+    const int64_t elements = route.in_trace(i) ? 0 : graph_.node(i).shape.count() * targets;
+    block[node] = lifetimes.size();
     lifetimes.push_back({static_cast<size_t>(elements) * sizeof(float), route.top - first, route.top - i});
-    nodes.push_back(i);
   }
   const Layout layout = lay_out(lifetimes);
-  route.offset.assign(static_cast<size_t>(graph_.size()), 0);
-  for (size_t i = 0; i < nodes.size(); ++i) route.offset[static_cast<size_t>(nodes[i])] = layout.offsets[i];
+  route.offset.assign(block.size(), 0);
+  for (size_t i = 0; i < block.size(); ++i) {
+    if (route.reached[i]) route.offset[i] = layout.offsets[block[i]];
+  }
   route.bytes = layout.bytes;
 }
 
@@ -166,8 +229,7 @@ void Propagator::walk(const Prepared& prepared, const Route& route, std::span<co
   auto message_of = [&](int node) {
     const Shape& shape = graph_.node(node).shape;
     const Shape stacked = shape.rank() ? shape.with(0, shape[0] * count) : Shape{count};
-    const Tap* tap = route.taps[static_cast<size_t>(node)];
-    if (tap && tap->keep == Tap::Keep::message) {  // written straight to where the caller finds it
+    if (route.in_trace(node)) {  // written straight to where the caller finds it
       const Tensor& all = trace.messages_.at(node).data;
       return Message{all.rows(all.shape()[0] / targets * first, all.shape()[0] / targets * (first + count)),
                      route.form[static_cast<size_t>(node)], count};
@@ -206,11 +268,13 @@ void Propagator::walk(const Prepared& prepared, const Route& route, std::span<co
     const Node& node = graph_.node(i);
     if (!node.op || node.kind == OpKind::detach) continue;
     const NodeView view(context, prepared.activations, i);
+    bool pulled = false;
     for (int which = 0; which < static_cast<int>(node.inputs.size()); ++which) {
-      const int input = node.inputs[static_cast<size_t>(which)];
-      if (!route.reached[static_cast<size_t>(input)]) continue;
-      pull_into(prepared, view, out, which, message_of(input), written[static_cast<size_t>(input)]);
-      written[static_cast<size_t>(input)] = true;
+      const size_t input = static_cast<size_t>(node.inputs[static_cast<size_t>(which)]);
+      if (!route.reached[input]) continue;
+      if (!pulled || !route.in_place[static_cast<size_t>(i)])
+        pull_into(prepared, view, out, which, message_of(static_cast<int>(input)), written[input]);
+      pulled = written[input] = true;
     }
   }
 }

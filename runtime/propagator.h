@@ -69,6 +69,8 @@ class Propagator {
  private:
   struct Route;  // which nodes a set of entries and taps visits, and where their messages lie
   Route route(std::span<const Entry> entries, std::span<const Tap> taps) const;
+  bool may_share(const Route& route, std::span<const Entry> entries, int node) const;
+  void share_messages(Route& route, std::span<const Entry> entries) const;
   void lay_out_messages(Route& route, int64_t targets) const;
   void walk(const Prepared& prepared, const Route& route, std::span<const Entry> entries, int first, int count,
             int targets, RelevanceTrace& trace);

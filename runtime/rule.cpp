@@ -53,6 +53,11 @@ void VjpRule::pull(const NodeView& view, std::span<const Tensor>, const Message&
   view.op().vjp(view.context, {inputs, view.output(), view.saved()}, out.data, out.targets, which, in);
 }
 
+bool VjpRule::works_in_place(const Graph& graph, int node) const {
+  const OpKind kind = graph.node(node).kind;
+  return kind == OpKind::relu || kind == OpKind::add;
+}
+
 Composite& Composite::at(std::string pattern, RulePtr rule) {
   patterns_.emplace_back(std::move(pattern), std::move(rule));
   return *this;

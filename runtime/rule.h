@@ -65,6 +65,9 @@ class Rule {
   // Overwrites `in` with the message of input `which`, given that of the output.
   virtual void pull(const NodeView&, std::span<const Tensor> prepared, const Message& out, int which,
                     Tensor in) const = 0;
+  // True where all inputs get the same message, an elementwise function of the output's. Then `in` may be the output's
+  // own message, and pull is called for one input only.
+  virtual bool works_in_place(const Graph&, int) const { return false; }
 };
 
 using RulePtr = std::shared_ptr<const Rule>;
@@ -78,6 +81,7 @@ class VjpRule final : public Rule {
   Form takes() const override { return form_; }
   std::string objection(const Graph& graph, int node) const override;
   void pull(const NodeView&, std::span<const Tensor> prepared, const Message& out, int which, Tensor in) const override;
+  bool works_in_place(const Graph& graph, int node) const override;
 
  private:
   Form form_;

@@ -46,6 +46,7 @@ class PassRule final : public Rule {
       VjpRule().pull(view, {}, out, which, in);
     }
   }
+  bool works_in_place(const Graph&, int) const override { return form_ == Form::multiplier; }
 
  private:
   static constexpr float stabiliser = 1e-6f;
@@ -62,6 +63,7 @@ class ReluMaskRule final : public Rule {
   void pull(const NodeView& view, std::span<const Tensor>, const Message& out, int which, Tensor in) const override {
     VjpRule().pull(view, {}, out, which, in);
   }
+  bool works_in_place(const Graph&, int) const override { return true; }
 
  private:
   Form form_;
@@ -76,6 +78,7 @@ class GuidedReluRule final : public Rule {
     const Tensor y = view.output();
     view.context.kernels.guided_relu_vjp(y.count(), out.targets, y.floats(), out.data.floats(), in.floats());
   }
+  bool works_in_place(const Graph&, int) const override { return true; }
 };
 
 class DeconvnetReluRule final : public Rule {
@@ -85,6 +88,7 @@ class DeconvnetReluRule final : public Rule {
   void pull(const NodeView& view, std::span<const Tensor>, const Message& out, int, Tensor in) const override {
     view.context.kernels.apply(Function::positive_part, in.count(), out.data.floats(), in.floats());
   }
+  bool works_in_place(const Graph&, int) const override { return true; }
 };
 
 }  // namespace

@@ -36,6 +36,9 @@ class EpsilonRule final : public LinearRule {
     multiply(out.data, prepared[0]);
     if (takes() == Form::relevance) multiply(in, view.input(which).tensor);
   }
+  bool works_in_place(const Graph& graph, int node) const override {
+    return graph.node(node).kind == OpKind::add && takes() == Form::multiplier;
+  }
 
  protected:
   Needs needs() const override { return norm_ ? Needs::nothing : Needs::parameters; }

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "attribution/composites.h"
 #include "attribution/conservation.h"
 #include "attribution/method.h"
 #include "attribution/target_batches.h"
@@ -44,6 +45,30 @@ TEST_CASE("three heads and nine targets in one walk are twenty-seven walks") {
         CHECK(distance(part, device.values(one.map)) < 1e-6);
       }
     }
+  }
+}
+
+// Where every message is tapped, each has memory of its own.
+TEST_CASE("messages that share memory are the same to the bit, with every composite") {
+  TestDevice device;
+  const Folded backbone = test::small_resnet();
+  const std::vector<Head> heads = test::small_heads({"head"}, small_features, 10);
+  const Tensor images = device.tensor({1, 32, 32, 3}, test::formula_images(1, 32));
+  const std::vector<int> targets = {0, 4, 9};
+  Session session(backbone, heads, device.kernels());
+  for (const std::string& name : composite_names()) {
+    CAPTURE(name);
+    const WalkPlan plan{name, CompositeSpec::parse(name, "test").build({{-2, -2, -2}, {2, 2, 2}}), {}};
+    const Pass pass = session.forward(images, plan);
+    const int input = pass.graph().find("model_input");
+    std::vector<Tap> everything;
+    for (int i = input; i <= pass.graph().find("features"); ++i) {
+      if (pass.graph().node(i).op) everything.push_back({i, Tap::Keep::message});
+    }
+    const Tap one{input, Tap::Keep::message};
+    const std::vector<float> got = device.values(session.walk(pass, targets, {}, std::span(&one, 1)).at(input).data);
+    CHECK(got == device.values(session.walk(pass, targets, {}, everything).at(input).data));
+    CHECK(test::largest(got) > 0);
   }
 }
 
