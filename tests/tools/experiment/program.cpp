@@ -1,0 +1,79 @@
+#include "tests/tools/experiment/program.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "tests/files.h"
+
+namespace hp::test {
+
+namespace {
+
+void redirect(const std::filesystem::path& file, int to) {
+  const int from = open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  if (from < 0 || dup2(from, to) < 0) _exit(126);
+}
+
+}  // namespace
+
+std::string Ran::complaint() const {
+  std::string text = errors;
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
+Program::Program(const std::filesystem::path& folder, std::vector<std::string> arguments) : folder_(folder) {
+  arguments.insert(arguments.begin(), HP_RUN);
+  std::vector<char*> values;
+  for (std::string& argument : arguments) values.push_back(argument.data());
+  values.push_back(nullptr);
+  const std::filesystem::path out = folder / "stdout", err = folder / "stderr";
+  child_ = fork();
+  REQUIRE(child_ >= 0);
+  if (child_ == 0) {
+    redirect(out, STDOUT_FILENO);
+    redirect(err, STDERR_FILENO);
+    execv(values[0], values.data());
+    _exit(127);
+  }
+}
+
+Program::~Program() {
+  if (!ended_) {
+    kill(child_, SIGKILL);
+    waitpid(child_, &status_, 0);
+  }
+}
+
+bool Program::running() {
+  if (!ended_) ended_ = waitpid(child_, &status_, WNOHANG) == child_;
+  return !ended_;
+}
+
+void Program::interrupt() const { kill(child_, SIGINT); }
+
+Ran Program::wait() {
+  if (!ended_) waitpid(child_, &status_, 0);
+  ended_ = true;
+  return {WIFEXITED(status_) ? WEXITSTATUS(status_) : -1, read_file(folder_ / "stdout"), read_file(folder_ / "stderr")};
+}
+
+Ran hp_run(const std::filesystem::path& folder, std::vector<std::string> arguments) {
+  return Program(folder, std::move(arguments)).wait();
+}
+
+Ran hp_run(const std::filesystem::path& folder, const nlohmann::json& experiment, std::vector<std::string> more) {
+  write_file(folder / "experiment.json", experiment.dump(2));
+  std::vector<std::string> arguments{(folder / "experiment.json").string()};
+  if (std::find(more.begin(), more.end(), "--output") == more.end())
+    arguments.insert(arguments.end(), {"--output", (folder / "out").string()});
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return hp_run(folder, std::move(arguments));
+}
+
+}  // namespace hp::test

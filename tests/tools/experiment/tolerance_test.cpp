@@ -1,0 +1,194 @@
+// How far results depend on things that should not matter: batch sizes and how many targets are walked at once.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "attribution/npy.h"
+#include "kernels/cpu/cpu_kernels.h"
+#include "probes/evaluation.h"
+#include "tests/support/small_nets.h"
+#include "tests/tools/experiment/synthetic.h"
+#include "tools/data/image.h"
+#include "tools/experiment/network.h"
+#include "tools/experiment/split.h"
+
+using namespace hp;
+using namespace hp::test;
+using hp::testing::relative_error;
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Comparison {
+  std::vector<double> errors;   // of each map
+  std::vector<fs::path> apart;  // maps that differ by more than 1e-5
+  double median() const {
+    std::vector<double> sorted = errors;
+    std::sort(sorted.begin(), sorted.end());
+    return sorted[sorted.size() / 2];
+  }
+  double largest() const { return *std::max_element(errors.begin(), errors.end()); }
+};
+
+Comparison compare_maps(const fs::path& one, const fs::path& other) {
+  Comparison comparison;
+  for (const auto& entry : fs::recursive_directory_iterator(one / "maps")) {
+    if (entry.path().extension() != ".npy" || contains(entry.path().string(), "/layers/")) continue;
+    const fs::path name = entry.path().lexically_relative(one);
+    const Tensor map = read_npy(entry.path());
+    comparison.errors.push_back(relative_error(read_npy(other / name), map));
+    if (comparison.errors.back() > 1e-5) comparison.apart.push_back(name);
+  }
+  return comparison;
+}
+
+// Logits of the test images, from the probes and features of a run, for all probes.
+std::vector<Tensor> logits_of(const json& experiment_file, const fs::path& output) {
+  const Experiment experiment = Experiment::parse(experiment_file, ".");
+  SplitData test = open_split(experiment, Split::test);
+  const Network network = load_network(experiment, *test.images);
+  CpuKernels kernels({.threads = experiment.threads});
+  FeatureExtractor extractor(network, kernels);
+  std::vector<int64_t> indices(static_cast<size_t>(test.images->size()));
+  std::iota(indices.begin(), indices.end(), 0);
+  LoaderOptions options;
+  options.batch = experiment.batch_size;
+  Loader loader(*test.images, network.preprocess, indices, options);
+  const Shape map = network.feature_shape();
+  const Tensor all = Tensor::host({test.images->size(), map[0], map[1], map[2]});
+  while (const auto batch = loader.next()) {
+    const Tensor features = extractor.features(batch->images);
+    std::copy_n(features.floats(), features.count(), all.rows(batch->indices.front(), test.images->size()).floats());
+  }
+  std::vector<Tensor> logits;
+  for (const ProbeSpec& spec : experiment.probes) {
+    const Probe probe = Probe::load(output / "probes" / (spec.name + ".safetensors"));
+    const auto predictions = predict(probe, FeatureTensor(all), 256, kernels);
+    logits.push_back(Tensor::host({predictions->rows(), predictions->classes}, predictions->logits));
+  }
+  return logits;
+}
+
+}  // namespace
+
+TEST_CASE("tolerance: the same experiment is the same to the last bit") {
+  const TemporaryFolder folder;
+  write_inputs(folder.path());
+  json experiment = grid_experiment(folder.path());
+  experiment["attributions"] = json::parse(R"([{"method": "lrp"}])");
+  experiment["evaluations"] = json::parse(R"([{"metric": "gridpg", "cells": 2, "grids": 2, "confidence": 0}])");
+  run_here(experiment, folder / "one");
+  run_here(experiment, folder / "two");
+  experiment["data"]["workers"] = 3;  // who decodes does not matter
+  run_here(experiment, folder / "three");
+  experiment["seed"] = 4;
+  run_here(experiment, folder / "other");
+  for (const char* name : {"linear-ce", "linear-bce"}) {
+    const std::string file = fmt::format("probes/{}.safetensors", name);
+    CHECK(read_file(folder / "one" / file) == read_file(folder / "two" / file));
+    CHECK(read_file(folder / "one" / file) == read_file(folder / "three" / file));
+    CHECK(read_file(folder / "one" / file) != read_file(folder / "other" / file));
+  }
+  CHECK(compare_maps(folder / "one", folder / "two").largest() == 0);
+  CHECK(compare_maps(folder / "one", folder / "three").largest() == 0);
+  CHECK(compare_maps(folder / "one", folder / "other").median() > 1e-3);
+}
+
+namespace {
+
+// The first `count` grids of a run, [count, height, width, 3], from the pictures that lie beside their maps.
+Tensor grids_of(const fs::path& output, int64_t count, int64_t side) {
+  const Tensor grids = Tensor::host({count, side, side, 3});
+  for (int64_t grid = 0; grid < count; ++grid) {
+    const Image image = decode_image(output / fmt::format("maps/grids2x2/{}/input.png", grid));
+    const int enlarged = image.width / static_cast<int>(side);
+    float* out = grids.rows(grid, grid + 1).floats();
+    for (int64_t i = 0; i < side * side * 3; ++i) {
+      const int64_t c = i % 3, x = i / 3 % side, y = i / 3 / side;
+      out[i] = static_cast<float>(image.row(static_cast<int>(y) * enlarged)[3 * x * enlarged + c]) / 255;
+    }
+  }
+  return grids;
+}
+
+// What every ReLU of the backbone gives for each grid, computed in batches of `batch`.
+std::vector<std::vector<float>> activations_of(const Network& network, const Tensor& grids, int64_t batch,
+                                               CpuKernels& kernels) {
+  const Shape& shape = grids.shape();
+  const Graph graph = build_backbone(network.architecture, {batch, shape[1], shape[2]}).graph;
+  const Folded folded = fold_batch_norm(graph, network.weights);
+  Executor executor(folded.graph, folded.parameters, kernels, Keep::everything);
+  std::vector<std::vector<float>> values(static_cast<size_t>(shape[0]));
+  for (int64_t begin = 0; begin + batch <= shape[0]; begin += batch) {
+    const Activations activations = executor.run(grids.rows(begin, begin + batch));
+    for (int node = 0; node < folded.graph.size(); ++node) {
+      if (folded.graph.node(node).kind != OpKind::relu) continue;
+      for (int64_t b = 0; b < batch; ++b) {
+        const Tensor one = activations.value(node).rows(b, b + 1);
+        std::vector<float>& all = values[static_cast<size_t>(begin + b)];
+        all.insert(all.end(), one.floats(), one.floats() + one.count());
+      }
+    }
+  }
+  return values;
+}
+
+// Units that are on in one and off in the other.
+int64_t flipped(const std::vector<float>& one, const std::vector<float>& other) {
+  int64_t count = 0;
+  for (size_t i = 0; i < one.size(); ++i) count += (one[i] > 0) != (other[i] > 0) ? 1 : 0;
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("tolerance: batch sizes and chunks of targets change next to nothing") {
+  const TemporaryFolder folder;
+  write_inputs(folder.path());
+  json experiment = grid_experiment(folder.path());
+  experiment["attributions"] = json::parse(R"([{"method": "ixg"}, {"method": "gradcam"}, {"method": "lrp"}])");
+  experiment["evaluations"] = json::parse(R"([{"metric": "gridpg", "cells": 2, "grids": 4, "confidence": 0}])");
+  experiment["output"] = {{"gallery", 4}};
+  json other = experiment;
+  experiment["memory"] = {{"explain_batch", 4}};
+  other["data"]["batch_size"] = 5;
+  other["memory"] = {{"explain_batch", 1}, {"message_bytes", 1048576}};
+  run_here(experiment, folder / "one");
+  run_here(other, folder / "two");
+
+  const std::vector<Tensor> logits = logits_of(experiment, folder / "one"), others = logits_of(other, folder / "two");
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const double error = relative_error(others[i], logits[i]);
+    MESSAGE("logits: ", error);
+    CHECK(error <= 1e-5);
+  }
+  const Comparison maps = compare_maps(folder / "one", folder / "two");
+  MESSAGE("maps: ", maps.errors.size(), ", median ", maps.median(), ", largest ", maps.largest(),
+          ", above 1e-5: ", maps.apart.size());
+  CHECK(maps.errors.size() == 3 * 2 * 4 * 4);
+  CHECK(maps.median() <= 1e-5);
+  CHECK(maps.largest() <= 1e-2);
+
+  // A map is apart only where a unit near 0 is on in one run and off in the other.
+  const Experiment parsed = Experiment::parse(experiment, ".");
+  const SplitData train = open_split(parsed, Split::train);
+  const Network network = load_network(parsed, *train.images);
+  CpuKernels kernels({.threads = 2});
+  const Tensor grids = grids_of(folder / "one", 4, 64);
+  const auto together = activations_of(network, grids, 4, kernels), alone = activations_of(network, grids, 1, kernels);
+  int64_t all = 0;
+  for (size_t grid = 0; grid < 4; ++grid) all += flipped(together[grid], alone[grid]);
+  MESSAGE("units that flipped: ", all, " of ", 4 * together[0].size());
+  // Were the last bits of the input others, this would be seen.
+  REQUIRE(together[0].size() > 500'000);
+  for (int64_t i = 0; i < grids.count(); ++i) grids.floats()[i] *= 1.0001F;
+  const int64_t moved = flipped(together[0], activations_of(network, grids, 4, kernels)[0]);
+  MESSAGE("units that flip where the input changes by 1e-4: ", moved);
+  CHECK(moved > 0);
+  for (const fs::path& map : maps.apart) {
+    const size_t grid = std::stoul(map.parent_path().filename().string());
+    CHECK_MESSAGE(flipped(together[grid], alone[grid]) > 0, map.string());
+  }
+}
