@@ -241,7 +241,7 @@ TEST_CASE("bad input: data") {
   }
 }
 
-TEST_CASE("bad input: unreadable pictures are named, counted and skipped; too many stop the run") {
+TEST_CASE("bad input: unreadable pictures are named, counted and skipped, and too many stop the run") {
   Bench bench;
   fs::remove_all(bench.folder / "data");
   write_image_folder(bench.folder / "data", 20, 6);

@@ -55,7 +55,9 @@ bool Program::running() {
   return !ended_;
 }
 
-void Program::interrupt() const { kill(child_, SIGINT); }
+void Program::interrupt() const {
+  if (!ended_) kill(child_, SIGINT);
+}
 
 Ran Program::wait() {
   if (!ended_) waitpid(child_, &status_, 0);

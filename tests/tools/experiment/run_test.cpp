@@ -294,13 +294,13 @@ TEST_CASE("run: the program tells its results and takes overrides") {
   const Ran ran = hp_run(folder.path(), grid_experiment(folder.path()),
                          {"--set", "attributions=[{\"method\": \"gradcam\"}]", "--set", "training.epochs=3", "--set",
                           "evaluations=[{\"metric\": \"gridpg\", \"cells\": 2, \"grids\": 2, \"confidence\": 0}]",
-                          "--threads", "1", "--device", "cpu"});
+                          "--threads", "2", "--device", "cpu"});
   CHECK_MESSAGE(ran.code == 0, ran.errors);
   CHECK(contains(ran.output, "linear-bce"));
   CHECK(contains(ran.output, "gradcam"));
   CHECK(contains(ran.output, (folder / "out/report.html").string()));
   const json resolved = json::parse(read_file(folder / "out/experiment.json"));
-  CHECK(resolved["threads"] == 1);
+  CHECK(resolved["threads"] == 2);
   CHECK(resolved["training"]["epochs"] == 3);
   CHECK(results_of(folder / "out")["probes"][0]["training_loss"].size() == 3);
 }

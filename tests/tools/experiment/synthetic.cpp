@@ -156,7 +156,7 @@ void write_weights(const fs::path& file) {
 
 json grid_experiment(const fs::path& folder) {
   return json::parse(fmt::format(R"({{
-    "name": "synthetic", "seed": 3, "threads": 2,
+    "name": "synthetic", "seed": 3, "threads": 1,
     "backbone": {{"weights": "{0}/weights.safetensors"}},
     "data": {{"type": "image-folder", "root": "{0}/data", "batch_size": 16}},
     "probes": [{{"name": "linear-ce"}}, {{"name": "linear-bce", "loss": "bce", "learning_rate": 1}}],
@@ -178,7 +178,7 @@ json grid_experiment(const fs::path& folder) {
 
 json voc_experiment(const fs::path& folder) {
   return json::parse(fmt::format(R"({{
-    "name": "synthetic-voc", "seed": 3, "threads": 2,
+    "name": "synthetic-voc", "seed": 3, "threads": 1,
     "backbone": {{"weights": "{0}/weights.safetensors"}},
     "data": {{"type": "voc", "root": "{0}/voc", "batch_size": 16, "preprocess": {{"resize": "squash", "size": 32}}}},
     "probes": [{{"name": "linear-bce", "loss": "bce"}}, {{"name": "linear-uobce", "loss": "uo_bce"}}],

@@ -79,6 +79,7 @@ TEST_CASE("tolerance: the same experiment is the same to the last bit") {
   json experiment = grid_experiment(folder.path());
   experiment["attributions"] = json::parse(R"([{"method": "lrp"}])");
   experiment["evaluations"] = json::parse(R"([{"metric": "gridpg", "cells": 2, "grids": 2, "confidence": 0}])");
+  experiment["threads"] = 2;
   run_here(experiment, folder / "one");
   run_here(experiment, folder / "two");
   experiment["data"]["workers"] = 3;  // who decodes does not matter
@@ -175,7 +176,7 @@ TEST_CASE("tolerance: batch sizes and chunks of targets change next to nothing")
   const Experiment parsed = Experiment::parse(experiment, ".");
   const SplitData train = open_split(parsed, Split::train);
   const Network network = load_network(parsed, *train.images);
-  CpuKernels kernels({.threads = 2});
+  CpuKernels kernels({.threads = 1});
   const Tensor grids = grids_of(folder / "one", 4, 64);
   const auto together = activations_of(network, grids, 4, kernels), alone = activations_of(network, grids, 1, kernels);
   int64_t all = 0;
