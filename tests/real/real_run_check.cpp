@@ -13,8 +13,8 @@ constexpr double least_top1 = 0.83;
 // The paired difference BCE minus CE of GridPG on GradCAM, with its whole interval above 0.
 bool binary_localises_better(const json& results) {
   for (const json& d : results.at("differences")) {
-    const bool wanted = d.at("evaluation") == "gridpg" && d.at("method") == "gradcam" && d.at("probe") == "linear-bce" &&
-                        d.at("against") == "linear-ce";
+    const bool wanted = d.at("evaluation") == "gridpg" && d.at("method") == "gradcam" &&
+                        d.at("probe") == "linear-bce" && d.at("against") == "linear-ce";
     if (!wanted) continue;
     fmt::print("GridPG, gradcam, linear-bce minus linear-ce: {}\n", d.dump());
     return d.at("significant").get<bool>() && d.at("mean").get<double>() > 0;
@@ -48,7 +48,8 @@ int main(int argc, char** argv) {
   try {
     const bool complete = results.at("complete").get<bool>();
     const bool accurate = probes_are_accurate(results), better = binary_localises_better(results);
-    fmt::print("complete: {}, every top-1 above {}: {}, BCE localises better than CE: {}\n", complete, least_top1, accurate, better);
+    fmt::print("complete: {}, every top-1 above {}: {}, BCE localises better than CE: {}\n", complete, least_top1,
+               accurate, better);
     return complete && accurate && better ? 0 : 1;
   } catch (const json::exception& error) {
     fmt::print("real-run-check: {}\n", error.what());
