@@ -9,6 +9,7 @@
 
 #include "runtime/safetensors.h"
 #include "tests/golden/formula.h"
+#include "tests/places.h"
 
 namespace hp::golden {
 
@@ -48,7 +49,7 @@ double GoldenEntry::tolerance() const {
 }
 
 GoldenFile::GoldenFile(const std::string& name) : name_(name) {
-  const SafetensorsFile file(std::string(HP_SOURCE_DIR "/tests/golden/") + name + ".safetensors");
+  const SafetensorsFile file((test::source_folder() / "tests/golden" / (std::string(name) + ".safetensors")).string());
   header_ = nlohmann::json::parse(file.metadata().at("golden"));
   for (const auto& [key, about] : header_.at("entries").items()) {
     const SafetensorsEntry* stored = file.find(key);

@@ -11,6 +11,7 @@
 #include "runtime/ops/shape_ops.h"
 #include "tests/attribution/networks.h"
 #include "tests/golden/formula.h"
+#include "tests/places.h"
 #include "tools/checkpoints/checkpoint.h"
 #include "tools/checkpoints/conversion.h"
 #include "tools/data/image.h"
@@ -20,7 +21,7 @@ namespace hp::golden {
 namespace {
 
 const std::filesystem::path& data_folder() {
-  static const std::filesystem::path folder = std::filesystem::path(HP_SHARED_DIR) / "data";
+  static const std::filesystem::path folder = hp::test::shared_folder() / "data";
   return folder;
 }
 

@@ -10,6 +10,7 @@
 #include "runtime/fold.h"
 #include "runtime/ops/conv.h"
 #include "runtime/ops/shape_ops.h"
+#include "tests/places.h"
 #include "tests/support/small_nets.h"
 #include "tools/checkpoints/checkpoint.h"
 #include "tools/checkpoints/conversion.h"
@@ -75,7 +76,7 @@ TEST_CASE("models: numbers of parameters and shapes of features are those of the
 }
 
 TEST_CASE("models: the trained CIFAR checkpoints give the published logits") {
-  const std::filesystem::path folder = std::filesystem::path(HP_SHARED_DIR) / "data/checkpoints";
+  const std::filesystem::path folder = hp::test::shared_folder() / "data/checkpoints";
   const std::vector<std::pair<std::string, std::vector<float>>> golden = {
       {"resnet20-12fca82f.th",
        {-6.37279f, -5.27717f, 5.01398f, -.77378f, 5.49074f, -3.81339f, 16.98807f, -8.48106f, .36152f, -3.0988f}},

@@ -1,5 +1,6 @@
 // Files that PyTorch wrote (files/make_files.py), read back and compared with what they hold.
 #include "tools/checkpoints/checkpoint.h"
+#include "tests/places.h"
 
 #include <doctest/doctest.h>
 
@@ -14,7 +15,7 @@ namespace {
 
 using namespace hp;
 
-const std::filesystem::path files = std::filesystem::path(HP_SOURCE_DIR) / "tests/tools/checkpoints/files";
+const std::filesystem::path files = hp::test::source_folder() / "tests/tools/checkpoints/files";
 
 const CheckpointTensor* find(const Checkpoint& checkpoint, const std::string& name) {
   const auto found = std::find_if(checkpoint.tensors.begin(), checkpoint.tensors.end(),

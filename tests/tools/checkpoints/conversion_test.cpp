@@ -1,4 +1,5 @@
 #include "tools/checkpoints/conversion.h"
+#include "tests/places.h"
 
 #include <doctest/doctest.h>
 
@@ -20,7 +21,7 @@ namespace {
 using namespace hp;
 using namespace hp::test;
 
-const std::filesystem::path files = std::filesystem::path(HP_SOURCE_DIR) / "tests/tools/checkpoints/files";
+const std::filesystem::path files = hp::test::source_folder() / "tests/tools/checkpoints/files";
 
 // A tensor of any shape out of element `number` of one small storage.
 struct HollowTensor {
@@ -326,7 +327,7 @@ TEST_CASE("conversion: the report is complete and compact") {
 }
 
 TEST_CASE("conversion: the CIFAR checkpoints") {
-  const std::filesystem::path folder = std::filesystem::path(HP_SHARED_DIR) / "data/checkpoints";
+  const std::filesystem::path folder = hp::test::shared_folder() / "data/checkpoints";
   if (!std::filesystem::exists(folder)) {
     MESSAGE("skipped: no " << folder.string());
     return;

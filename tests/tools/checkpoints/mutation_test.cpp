@@ -5,6 +5,7 @@
 
 #include "runtime/error.h"
 #include "tests/files.h"
+#include "tests/places.h"
 #include "tools/checkpoints/conversion.h"
 
 namespace {
@@ -40,8 +41,7 @@ std::string mutate(std::string file, std::mt19937& random) {
 
 // Mutates a file `rounds` times, reads whatever can be read, and returns how many were refused.
 int damage(const std::string& name, int rounds, uint32_t seed) {
-  const std::string file =
-      hp::test::read_file(std::filesystem::path(HP_SOURCE_DIR) / "tests/tools/checkpoints/files" / name);
+  const std::string file = hp::test::read_file(hp::test::source_folder() / "tests/tools/checkpoints/files" / name);
   const hp::test::TemporaryFolder folder;
   std::mt19937 random(seed);
   int refused = 0;

@@ -6,6 +6,7 @@
 
 #include "runtime/safetensors.h"
 #include "tests/files.h"
+#include "tests/places.h"
 
 namespace {
 
@@ -25,7 +26,7 @@ Run run(const TemporaryFolder& folder, const std::string& arguments) {
   return {WEXITSTATUS(status), read_file(out), read_file(err)};
 }
 
-const std::string files = std::string(HP_SOURCE_DIR) + "/tests/tools/checkpoints/files/";
+const std::string files = (hp::test::source_folder() / "tests/tools/checkpoints/files/").string();
 
 bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 

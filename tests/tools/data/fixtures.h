@@ -14,12 +14,13 @@
 #include <vector>
 
 #include "runtime/error.h"
+#include "tests/places.h"
 #include "tools/data/image.h"
 
 namespace hp::test {
 
-inline const std::filesystem::path golden_images = std::filesystem::path(HP_SOURCE_DIR) / "tests/golden/images";
-inline const std::filesystem::path shared_data = std::filesystem::path(HP_SHARED_DIR) / "data";
+inline const std::filesystem::path golden_images = hp::test::source_folder() / "tests/golden/images";
+inline const std::filesystem::path shared_data = hp::test::shared_folder() / "data";
 
 inline std::vector<uint8_t> read_bytes(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);

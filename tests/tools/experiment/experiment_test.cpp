@@ -1,5 +1,6 @@
 // Experiment::parse: every key of the schema arrives somewhere, names are safe, and our own files are valid.
 #include "tools/experiment/experiment.h"
+#include "tests/places.h"
 
 #include <doctest/doctest.h>
 
@@ -119,7 +120,7 @@ std::string without_indices(const std::string& place) {
 
 std::vector<fs::path> experiment_files() {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(fs::path(HP_SOURCE_DIR) / "experiments"))
+  for (const auto& entry : fs::directory_iterator(hp::test::source_folder() / "experiments"))
     if (entry.path().extension() == ".json") files.push_back(entry.path());
   return files;
 }
@@ -211,8 +212,8 @@ TEST_CASE("experiment: our own experiments are valid") {
 // Experiments, or parts of them, that the documentation shows as ```json blocks.
 TEST_CASE("experiment: the documentation uses known keys") {
   int blocks = 0;
-  std::vector<fs::path> pages{fs::path(HP_SOURCE_DIR) / "README.md"};
-  for (const auto& entry : fs::recursive_directory_iterator(fs::path(HP_SOURCE_DIR) / "docs"))
+  std::vector<fs::path> pages{hp::test::source_folder() / "README.md"};
+  for (const auto& entry : fs::recursive_directory_iterator(hp::test::source_folder() / "docs"))
     if (entry.path().extension() == ".md") pages.push_back(entry.path());
   for (const fs::path& page : pages) {
     const std::string text = read_file(page);
