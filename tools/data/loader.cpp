@@ -10,6 +10,7 @@ namespace hp {
 Loader::Loader(const Dataset& data, Preprocess preprocess, std::vector<int64_t> indices, LoaderOptions options)
     : data_(data), preprocess_(preprocess), indices_(std::move(indices)), options_(std::move(options)) {
   preprocess_.check();
+  options_.augmentation.check();
   require(options_.batch >= 1 && options_.threads >= 1 && options_.batches_ahead >= 1,
           "[loader] batch {}, threads {}, batches ahead {}; expected 1 or more of each", options_.batch,
           options_.threads, options_.batches_ahead);
@@ -51,7 +52,9 @@ Loader::Slot Loader::load(size_t position) const {
   Slot slot;
   slot.done = true;
   try {
-    slot.sample = apply(preprocess_, data_.load(indices_[position]));
+    const int64_t index = indices_[position];
+    const AugmentationKey key{options_.augmentation_seed, options_.epoch, index};
+    slot.sample = augmented(preprocess_, options_.augmentation, key, data_.load(index));
   } catch (const Error& error) {
     slot.reason = error.what();
   }

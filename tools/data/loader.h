@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/tensor.h"
+#include "tools/data/augmentation.h"
 #include "tools/data/dataset.h"
 #include "tools/data/preprocess.h"
 
@@ -29,6 +30,8 @@ struct LoaderOptions {
   int threads = 1;                 // workers beside the caller's thread
   int batches_ahead = 2;           // decoded at most before the caller asks for them; bounds the memory
   double unreadable_limit = 0.01;  // share of the pictures
+  Augmentation augmentation{};     // none by default; a loader serves one epoch
+  uint64_t augmentation_seed = 0, epoch = 0;
   std::function<void(const Unreadable&)> on_unreadable{};  // called in order, by the thread that calls next()
 };
 

@@ -5,6 +5,7 @@
 
 #include "runtime/error.h"
 #include "tools/data/box.h"
+#include "tools/data/mask.h"
 
 namespace hp {
 namespace {
@@ -13,22 +14,14 @@ Mask apply(const Geometry& geometry, const Mask& mask) {
   require(mask.height == geometry.source_height && mask.width == geometry.source_width,
           "[preprocess] mask of {} x {} for an image of {} x {}", mask.width, mask.height, geometry.source_width,
           geometry.source_height);
-  Mask result{.category = mask.category, .height = geometry.height, .width = geometry.width};
-  result.covered.resize(static_cast<size_t>(result.height) * static_cast<size_t>(result.width));
-  // The source pixel under the centre of resized pixel i: floor((i + 1/2) source / resized), in integers.
-  const auto source = [](int64_t i, int64_t from, int64_t to) { return (2 * i + 1) * from / (2 * to); };
-  size_t out = 0;
-  for (int y = 0; y < result.height; ++y) {
-    for (int x = 0; x < result.width; ++x, ++out) {
-      const int64_t resized_y = int64_t{y} + geometry.top, resized_x = int64_t{x} + geometry.left;
-      if (resized_y < 0 || resized_y >= geometry.resized_height || resized_x < 0 || resized_x >= geometry.resized_width)
-        continue;
-      const int64_t from_y = source(resized_y, mask.height, geometry.resized_height);
-      const int64_t from_x = source(resized_x, mask.width, geometry.resized_width);
-      result.covered[out] = mask.covered[static_cast<size_t>(from_y * mask.width + from_x)];
-    }
-  }
-  return result;
+  const auto sources = [](int length, int offset, int64_t source, int64_t resized) {
+    std::vector<int64_t> list;
+    for (int64_t at = offset; at < int64_t{offset} + length; ++at)
+      list.push_back(at >= 0 && at < resized ? nearest_source(at, source, resized) : -1);
+    return list;
+  };
+  return gather(mask, sources(geometry.height, geometry.top, mask.height, geometry.resized_height),
+                sources(geometry.width, geometry.left, mask.width, geometry.resized_width));
 }
 
 }  // namespace
