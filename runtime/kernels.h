@@ -74,6 +74,13 @@ struct SgdStep {
   bool nesterov = false;
 };
 
+// The step number t >= 1 is in the corrections 1 - beta1^t and 1 - beta2^t.
+struct AdamStep {
+  float learning_rate = 0, beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f, weight_decay = 0;
+  float correction1 = 1, correction2 = 1;
+  bool decoupled = false;  // weight decay as AdamW has it
+};
+
 enum class Function {
   relu,
   sigmoid,
@@ -183,6 +190,14 @@ class Kernels {
   // Gradients of the four per-channel inputs, [4, columns] in the order mean, variance, weight, bias
   virtual void batch_norm_parameter_vjp(Rows, float epsilon, const float* x, const float* mean, const float* variance,
                                         const float* weight, const float* dy, float* d) = 0;
+  // Batch norm of a training step: statistics as column_statistics(x), y = batch_norm with them, then max(0, .) if relu
+  virtual void batch_norm_train(Rows, float epsilon, bool relu, const float* x, const float* weight, const float* bias,
+                                float* statistics, float* y) = 0;
+  // With h = (x - mean) / sqrt(variance + epsilon) (the statistics depend on x): dparameters[1, c] = sum dy,
+  // dparameters[0, c] = sum dy h; dx = weight / sqrt(variance + epsilon) (dy - (dparameters[1] + h dparameters[0]) /
+  // rows). A null dx is not computed.
+  virtual void batch_norm_train_vjp(Rows, float epsilon, const float* x, const float* statistics, const float* weight,
+                                    const float* dy, float* dparameters, float* dx) = 0;
   // y[row] = sum over columns of a[row mod rows] * m[row], row < targets*rows; a null a means 1. Sums in double.
   virtual void row_dots(Rows, int targets, const float* a, const float* m, float* y) = 0;
   // y[t, b, p] = sum over channels of w[t, b, c] * (a[b, p, c] - shift[c]); null shift: 0. rows = batch * pixels,
@@ -243,6 +258,10 @@ class Kernels {
   // -----------------------------------------------------------------------------------------------------------------------
   // g += weight_decay w; v = momentum v + g; w -= learning_rate (nesterov ? g + momentum v : v)
   virtual void sgd_step(int64_t n, const SgdStep&, const float* gradient, float* velocity, float* w) = 0;
+  // Kingma and Ba 2015; decoupled decay: Loshchilov and Hutter 2019. g += weight_decay w, or w *= 1 - learning_rate
+  // weight_decay where it is decoupled; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g g;
+  // w -= learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)
+  virtual void adam_step(int64_t n, const AdamStep&, const float* gradient, float* m, float* v, float* w) = 0;
 };
 
 }  // namespace hp

@@ -16,7 +16,22 @@ void sgd_step(int64_t n, const SgdStep& step, const float* gradient, float* velo
   }
 }
 
-constexpr OptimiserLoops table{.sgd_step = sgd_step};
+void adam_step(int64_t n, const AdamStep& step, const float* gradient, float* m, float* v, float* w) {
+  const float beta1 = step.beta1, beta2 = step.beta2, epsilon = step.epsilon;
+  const float rate = step.learning_rate / step.correction1, root = 1 / __builtin_sqrtf(step.correction2);
+  const float in_gradient = step.decoupled ? 0.0f : step.weight_decay;
+  const float kept = step.decoupled ? 1 - step.learning_rate * step.weight_decay : 1.0f;
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = gradient[i] + in_gradient * w[i];
+    const float first = beta1 * m[i] + (1 - beta1) * g, second = beta2 * v[i] + (1 - beta2) * g * g;
+    m[i] = first;
+    v[i] = second;
+    w[i] = kept * w[i] - rate * first / (__builtin_sqrtf(second) * root + epsilon);
+  }
+}
+
+constexpr OptimiserLoops table{.sgd_step = sgd_step, .adam_step = adam_step};
 
 }  // namespace
 

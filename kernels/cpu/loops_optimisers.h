@@ -10,6 +10,7 @@ namespace hp {
 
 struct OptimiserLoops {
   void (*sgd_step)(int64_t n, const SgdStep&, const float* gradient, float* velocity, float* w);
+  void (*adam_step)(int64_t n, const AdamStep&, const float* gradient, float* m, float* v, float* w);
 };
 
 template <>

@@ -191,6 +191,20 @@ void normalise(int64_t n, const float* x, const float* mean, const float* scale,
   for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean[i]) * scale[i] + bias[i];
 }
 
+void normalise_relu(int64_t n, const float* x, const float* mean, const float* scale, const float* bias, float* y) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float value = (x[i] - mean[i]) * scale[i] + bias[i];
+    y[i] = value > 0 ? value : 0;
+  }
+}
+
+void train_vjp(int64_t n, const float* x, const float* mean, const float* scale, const float* offset,
+               const float* slope, const float* dy, float* dx) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) dx[i] = scale[i] * dy[i] - offset[i] - slope[i] * (x[i] - mean[i]);
+}
+
 void statistics_vjp(int64_t n, const float* x, const float* mean, const float* offset, const float* slope, float* dx) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) dx[i] = offset[i] + slope[i] * (x[i] - mean[i]);
@@ -209,6 +223,8 @@ constexpr RowsLoops table{.softmax = softmax,
                           .add_squares = add_squares,
                           .add_products = add_products,
                           .normalise = normalise,
+                          .normalise_relu = normalise_relu,
+                          .train_vjp = train_vjp,
                           .statistics_vjp = statistics_vjp};
 
 }  // namespace

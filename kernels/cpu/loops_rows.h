@@ -31,6 +31,10 @@ struct RowsLoops {
 
   // Elementwise over n with one parameter of each kind per element.
   void (*normalise)(int64_t n, const float* x, const float* mean, const float* scale, const float* bias, float* y);
+  void (*normalise_relu)(int64_t n, const float* x, const float* mean, const float* scale, const float* bias, float* y);
+  // dx = scale dy - offset - slope (x - mean)
+  void (*train_vjp)(int64_t n, const float* x, const float* mean, const float* scale, const float* offset,
+                    const float* slope, const float* dy, float* dx);
   void (*statistics_vjp)(int64_t n, const float* x, const float* mean, const float* offset, const float* slope,
                          float* dx);
 };

@@ -13,4 +13,11 @@ void CpuKernels::sgd_step(int64_t n, const SgdStep& step, const float* gradient,
   });
 }
 
+void CpuKernels::adam_step(int64_t n, const AdamStep& step, const float* gradient, float* m, float* v, float* w) {
+  const OptimiserLoops& inner = loops_for<OptimiserLoops>(isa_);
+  parallel_for(threads_, n, element_grain, [&](int64_t begin, int64_t end) {
+    inner.adam_step(end - begin, step, gradient + begin, m + begin, v + begin, w + begin);
+  });
+}
+
 }  // namespace hp

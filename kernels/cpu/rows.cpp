@@ -173,6 +173,53 @@ void CpuKernels::batch_norm_parameter_vjp(Rows shape, float epsilon, const float
   }
 }
 
+void CpuKernels::batch_norm_train(Rows shape, float epsilon, bool relu, const float* x, const float* weight,
+                                  const float* bias, float* statistics, float* y) {
+  column_statistics(shape, x, statistics);
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t columns = shape.columns, n = shape.count(), repeats = repeats_for(columns, n);
+  const std::vector<float> scale = batch_norm_scale(columns, epsilon, statistics + columns, weight);
+  const Repeated means(statistics, columns, repeats), scales(scale.data(), columns, repeats),
+      biases(bias, columns, repeats);
+  const auto loop = relu ? inner.normalise_relu : inner.normalise;
+  parallel_for(threads_, n, element_grain, [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, repeats * columns, [&](int64_t i, int64_t c, int64_t count) {
+      loop(count, x + i, means.data() + c, scales.data() + c, biases.data() + c, y + i);
+    });
+  });
+}
+
+void CpuKernels::batch_norm_train_vjp(Rows shape, float epsilon, const float* x, const float* statistics,
+                                      const float* weight, const float* dy, float* dparameters, float* dx) {
+  const RowsLoops& inner = loops_for<RowsLoops>(isa_);
+  const int64_t columns = shape.columns, n = shape.count(), repeats = repeats_for(columns, n);
+  const Repeated means(statistics, columns, repeats);
+  const std::vector<double> sums =
+      sum_columns(threads_, shape, repeats, 2, [&](int64_t rows, int64_t width, int64_t offset, double* total) {
+        inner.add_products(rows, width, x + offset, means.data(), dy + offset, total);
+      });
+  std::vector<float> scale(static_cast<size_t>(columns)), offset = scale, slope = scale;
+  const auto rows = static_cast<double>(shape.rows);
+  for (int64_t c = 0; c < columns; ++c) {
+    const double inverse = 1.0 / std::sqrt(static_cast<double>(statistics[columns + c]) + epsilon);
+    const double factor = inverse * weight[c], product = sums[columns + c] * inverse;
+    dparameters[c] = static_cast<float>(product);
+    dparameters[columns + c] = static_cast<float>(sums[c]);
+    scale[c] = static_cast<float>(factor);
+    offset[c] = static_cast<float>(factor * sums[c] / rows);
+    slope[c] = static_cast<float>(factor * inverse * product / rows);
+  }
+  if (!dx) return;
+  const Repeated scales(scale.data(), columns, repeats), offsets(offset.data(), columns, repeats),
+      slopes(slope.data(), columns, repeats);
+  parallel_for(threads_, n, element_grain, [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, repeats * columns, [&](int64_t i, int64_t c, int64_t count) {
+      inner.train_vjp(count, x + i, means.data() + c, scales.data() + c, offsets.data() + c, slopes.data() + c, dy + i,
+                      dx + i);
+    });
+  });
+}
+
 void CpuKernels::row_dots(Rows shape, int targets, const float* a, const float* m, float* y) {
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t columns = shape.columns;

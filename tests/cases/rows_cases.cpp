@@ -240,6 +240,70 @@ KernelCase batch_norm_parameter_vjp_case(Rows shape, float epsilon) {
                        }}}};
 }
 
+// in: x, [weight, bias] as rows of one array.
+std::vector<double> batch_norm_train(Rows shape, float epsilon, const std::vector<double>& x,
+                                     const std::vector<double>& affine) {
+  std::vector<double> parameters = column_statistics(shape, x);
+  parameters.insert(parameters.end(), affine.begin(), affine.end());
+  return batch_norm(shape, epsilon, x, parameters);
+}
+
+KernelCase batch_norm_train_case(Rows shape, float epsilon, bool relu) {
+  const int64_t columns = shape.columns;
+  return {.name = fmt::format("batch_norm_train {}{}", size_of(shape), relu ? " relu" : ""),
+          .inputs = {uniform(shape.count(), -1, 3, 23), uniform(2 * columns, -1, 1, 24)},
+          .outputs = {output(2 * columns), output(shape.count())},
+          .call =
+              [=](Kernels& k, const Arguments& a) {
+                k.batch_norm_train(shape, epsilon, relu, a.in(0), a.in(1), a.in(1) + columns, a.out(0), a.out(1));
+              },
+          .reference =
+              [=](const Values& in, Values& out) {
+                out[0] = column_statistics(shape, in[0]);
+                out[1] = batch_norm_train(shape, epsilon, in[0], in[1]);
+                for (double& y : out[1]) y = relu ? std::max(y, 0.0) : y;
+              },
+          .tolerance = 2e-6};
+}
+
+KernelCase batch_norm_train_vjp_case(Rows shape, float epsilon) {
+  const int64_t columns = shape.columns;
+  const Array x = uniform(shape.count(), -1, 3, 25);
+  return {.name = fmt::format("batch_norm_train_vjp {}", size_of(shape)),
+          .inputs = {x, floats_of(column_statistics(shape, as_doubles(x))), uniform(2 * columns, 0.5, 1.5, 26),
+                     uniform(shape.count(), -1, 1, 27)},
+          .outputs = {output(2 * columns), output(shape.count())},
+          .call =
+              [=](Kernels& k, const Arguments& a) {
+                k.batch_norm_train_vjp(shape, epsilon, a.in(0), a.in(1), a.in(2), a.in(3), a.out(0), a.out(1));
+              },
+          .reference =
+              [=](const Values& in, Values& out) {
+                std::ranges::fill(out[0], 0);
+                auto normalised = [&](size_t i) {
+                  return (in[0][i] - in[1][i % columns]) / std::sqrt(in[1][columns + i % columns] + epsilon);
+                };
+                for (size_t i = 0; i < in[0].size(); ++i) {
+                  out[0][i % columns] += in[3][i] * normalised(i);
+                  out[0][columns + i % columns] += in[3][i];
+                }
+                for (size_t i = 0; i < in[0].size(); ++i) {
+                  const size_t c = i % columns;
+                  const double centred = in[3][i] - (out[0][columns + c] + normalised(i) * out[0][c]) / shape.rows;
+                  out[1][i] = in[2][c] / std::sqrt(in[1][columns + c] + epsilon) * centred;
+                }
+              },
+          .tolerance = 2e-6,
+          .derivatives = {{.by = 0,
+                           .message = 3,
+                           .output = 1,
+                           .forward = [=](const Values& in,
+                                          Values& out) { out[0] = batch_norm_train(shape, epsilon, in[0], in[2]); }},
+                          {.by = 2, .message = 3, .output = 0, .forward = [=](const Values& in, Values& out) {
+                             out[0] = batch_norm_train(shape, epsilon, in[0], in[2]);
+                           }}}};
+}
+
 KernelCase row_dots_case(Rows shape, int targets, bool ones) {
   const int64_t n = shape.count();
   return {
@@ -328,6 +392,10 @@ std::vector<KernelCase> rows_cases() {
     cases.push_back(batch_norm_case(shape, 1e-5f));
     cases.push_back(batch_norm_vjp_case(shape, 3, 1e-5f));
     cases.push_back(batch_norm_parameter_vjp_case(shape, 1e-5f));
+    if (shape.rows > 1) {  // one row has no variance: all of y hangs on rounding
+      for (const bool relu : {false, true}) cases.push_back(batch_norm_train_case(shape, 1e-5f, relu));
+      cases.push_back(batch_norm_train_vjp_case(shape, 1e-5f));
+    }
     cases.push_back(row_dots_case(shape, 3, false));
     cases.push_back(row_dots_case(shape, 3, true));
     cases.push_back(label_ranks_case(shape));
@@ -348,6 +416,8 @@ std::vector<KernelCase> rows_cases() {
   cases.push_back(batch_norm_case(features, 1e-5f));
   cases.push_back(batch_norm_vjp_case(features, 1, 1e-5f));
   cases.push_back(batch_norm_parameter_vjp_case(features, 1e-5f));
+  cases.push_back(batch_norm_train_case(features, 1e-5f, true));
+  cases.push_back(batch_norm_train_vjp_case(features, 1e-5f));
   cases.push_back(row_dots_case(images, 1, false));
   cases.push_back(label_ranks_case({1003, 1000}));
   return cases;
