@@ -8,4 +8,5 @@ if [[ $# -eq 0 ]]; then
 else
   files=("$@")
 fi
-printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy-19 -p "$build" --quiet --extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-deprecated-declarations
+printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy-19 -p "$build" --quiet --extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-deprecated-declarations \
+    --extra-arg=-idirafter"$(g++ -print-file-name=include)" 2>&1 | { grep -v 'warnings generated\.$' || true; }

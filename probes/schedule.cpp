@@ -27,8 +27,10 @@ double decay(const Schedule& schedule, int64_t epoch) {
                                         [&](int64_t milestone) { return milestone <= epoch; });
       return std::pow(schedule.gamma, static_cast<double>(passed));
     }
-    case Schedule::Decay::step:
-      return std::pow(schedule.gamma, static_cast<double>(epoch / schedule.step_epochs));
+    case Schedule::Decay::step: {
+      const int64_t passed = epoch / schedule.step_epochs;
+      return std::pow(schedule.gamma, static_cast<double>(passed));
+    }
     case Schedule::Decay::cosine: {
       const int64_t length = schedule.epochs - schedule.warmup_epochs;
       const int64_t past = std::clamp<int64_t>(epoch - schedule.warmup_epochs, 0, length);

@@ -297,8 +297,8 @@ std::string_view Unpickler::line() {
 
 template <class T>
 T Unpickler::little_endian() {
-  T value;
-  std::memcpy(&value, take(sizeof(T)).data(), sizeof(T));
+  T value{};
+  take(sizeof(T)).copy(reinterpret_cast<char*>(&value), sizeof(T));
   return value;
 }
 

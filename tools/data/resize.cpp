@@ -45,8 +45,8 @@ Windows make_windows(int source, int target, Interpolation interpolation) {
   std::vector<double> exact;
   for (int i = 0; i < target; ++i) {
     const double centre = (i + 0.5) * scale;
-    const int begin = std::max(static_cast<int>(centre - support + 0.5), 0);
-    const int end = std::min(static_cast<int>(centre + support + 0.5), source);
+    const int begin = std::max(static_cast<int>(std::floor(centre - support + 0.5)), 0);
+    const int end = std::min(static_cast<int>(std::floor(centre + support + 0.5)), source);
     exact.clear();
     double sum = 0.0;
     for (int j = begin; j < end; ++j) {

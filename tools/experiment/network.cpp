@@ -35,7 +35,7 @@ ImageShape image_shape(const Preprocess& preprocess, const Dataset& images, int6
       const Image image = apply(preprocess, images.load(i)).image;
       return {batch, image.height, image.width};
     } catch (const Error&) {
-      // Unreadable images are counted and named when the features are computed.
+      continue;  // unreadable images are counted and named when the features are computed
     }
   }
   fail("[experiment] no image can be read; got {} files; expected pictures", images.size());

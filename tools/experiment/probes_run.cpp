@@ -38,10 +38,10 @@ std::optional<Probe> earlier_probe(const std::filesystem::path& file, const std:
     Probe probe = Probe::load(file);
     auto found = probe.provenance.find("training");
     if (found != probe.provenance.end() && found->second == digest) return probe;
+    return std::nullopt;
   } catch (const Error&) {
-    // Damaged or of another make: trained again, and overwritten only when that is done.
+    return std::nullopt;  // damaged or of another make: trained again, and overwritten only when that is done
   }
-  return std::nullopt;
 }
 
 void read_curves(const Probe& probe, ProbeResult& result) {

@@ -93,11 +93,9 @@ json checked_object(const json& schema, const json& value, const std::string& pa
   }
   json result = json::object();
   for (const auto& [key, property] : properties.items()) {
-    if (value.contains(key)) {
-      result[key] = checked_at(property, value[key], path + "/" + key);
-    } else if (property.contains("default")) {
-      result[key] = checked_at(property, property["default"], path + "/" + key);
-    }
+    const bool given = value.contains(key);
+    if (!given && !property.contains("default")) continue;
+    result[key] = checked_at(property, given ? value[key] : property["default"], fmt::format("{}/{}", path, key));
   }
   return result;
 }
