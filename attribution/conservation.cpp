@@ -56,7 +56,7 @@ Conservation read_conservation(Session& session, const Pass& pass, const Relevan
   const auto rows = static_cast<int64_t>(result.start.size());
   for (int node : cuts(graph, graph.find("features"), graph.find("model_input"))) {
     const auto tap = std::find_if(taps.begin(), taps.end(), [&](const Tap& each) { return each.node == node; });
-    if (tap->keep == Tap::Keep::sums) {
+    if (tap->keep != Tap::Keep::message) {
       result.cuts.push_back({graph.node(node).name, trace.sums(node)});
       continue;
     }

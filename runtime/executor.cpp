@@ -1,6 +1,7 @@
 #include "runtime/executor.h"
 
 #include "runtime/error.h"
+#include "runtime/observer.h"
 
 namespace hp {
 
@@ -67,6 +68,7 @@ void Executor::update_constants(std::vector<Operand>& operands) {
 }
 
 Activations Executor::run(std::span<const Tensor> inputs) {
+  const Observed observed(kernels_.observer(), "forward");
   Activations activations;
   activations.graph_ = &graph_;
   activations.plan_ = plan_;
@@ -91,6 +93,7 @@ Activations Executor::run(std::span<const Tensor> inputs) {
 
 void Executor::run_step(const Step& step, Activations& activations, const std::shared_ptr<Storage>& arena) {
   const Node& node = graph_.node(step.node);
+  const Observed observed(kernels_.observer(), [&] { return Activity{"forward", node.name, step_cost(graph_, step)}; });
   std::vector<Operand> inputs;
   inputs.reserve(node.inputs.size());
   for (int input : node.inputs) inputs.push_back(activations.operands_[static_cast<size_t>(plan_->holder(input))]);

@@ -104,6 +104,8 @@ struct Epilogue {
   bool relu = false;
 };
 
+class Observer;
+
 enum class PackUse { forward, input_gradient };
 
 // A convolution weight in whatever layout the device likes best; made once per weight and layout.
@@ -115,6 +117,10 @@ class Packed {
 class Kernels {
  public:
   virtual ~Kernels() = default;
+
+  // Who is told what runs on this device (runtime/observer.h); nobody at first. It must outlive its use.
+  void observe(Observer* observer) { observer_ = observer; }
+  Observer* observer() const { return observer_; }
 
   // --- memory
   // -------------------------------------------------------------------------------------------------------------------------
@@ -262,6 +268,9 @@ class Kernels {
   // weight_decay where it is decoupled; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g g;
   // w -= learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)
   virtual void adam_step(int64_t n, const AdamStep&, const float* gradient, float* m, float* v, float* w) = 0;
+
+ private:
+  Observer* observer_ = nullptr;
 };
 
 }  // namespace hp

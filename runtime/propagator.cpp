@@ -46,12 +46,20 @@ const std::vector<float>& RelevanceTrace::sums(int node) const {
   return found->second;
 }
 
+const std::vector<float>& RelevanceTrace::handed_on(int node) const {
+  auto found = handed_on_.find(node);
+  require(found != handed_on_.end(),
+          "[propagator] no balance at node {}; got none; expected a node below an entry with Tap::Keep::balance", node);
+  return found->second;
+}
+
 Propagator::Propagator(const Graph& graph, const Composite& composite, Kernels& kernels, size_t chunk_bytes)
     : graph_(graph), kernels_(kernels), pool_(kernels), choices_(composite.assign(graph)), chunk_bytes_(chunk_bytes) {}
 
 Prepared Propagator::prepare(const Activations& activations) {
   require(&activations.graph() == &graph_,
           "[propagator] activations of another graph; expected those of the propagator's own");
+  const Observed observed(kernels_.observer(), "prepare");
   Prepared prepared{activations, {}};
   const Context context{kernels_, pool_};
   for (int i = 0; i < graph_.size(); ++i) {
@@ -60,6 +68,9 @@ Prepared Propagator::prepare(const Activations& activations) {
     const NodeView view(context, prepared.activations, i);
     const std::vector<Shape> shapes = rule->prepared_shapes(view);
     if (shapes.empty()) continue;
+    const Observed work(kernels_.observer(), [&] {
+      return Activity{"prepare/" + short_name(*rule), graph_.node(i).name, rule->prepare_cost(graph_, i)};
+    });
     std::vector<Tensor>& tensors = prepared.tensors[i];
     for (const Shape& shape : shapes) tensors.push_back(pool_.take(shape));
     rule->prepare(view, tensors);
@@ -185,6 +196,7 @@ void Propagator::lay_out_messages(Route& route, int64_t targets) const {
 }
 
 RelevanceTrace Propagator::run(const Prepared& prepared, std::span<const Entry> entries, std::span<const Tap> taps) {
+  const Observed observed(kernels_.observer(), "walk");
   require(!entries.empty(), "[propagator] no entry; got 0; expected at least one");
   const int targets = entries[0].message.targets;
   for (const Entry& entry : entries) {
@@ -202,8 +214,10 @@ RelevanceTrace Propagator::run(const Prepared& prepared, std::span<const Entry> 
     const size_t node = static_cast<size_t>(tap.node);
     if (!route.reached[node]) continue;
     const Shape& shape = graph_.node(tap.node).shape;
-    if (tap.keep == Tap::Keep::sums) {
-      trace.sums_[tap.node].resize(static_cast<size_t>(targets * prepared.activations.batch()));
+    if (tap.keep != Tap::Keep::message) {
+      const auto rows = static_cast<size_t>(targets * prepared.activations.batch());
+      trace.sums_[tap.node].resize(rows);
+      if (tap.keep == Tap::Keep::balance) trace.handed_on_[tap.node].resize(rows);
     } else {
       const Shape all = shape.rank() ? shape.with(0, shape[0] * targets) : Shape{targets};
       trace.messages_[tap.node] = {pool_.take(all), route.form[node], targets};
@@ -248,6 +262,7 @@ void Propagator::walk(const Prepared& prepared, const Route& route, std::span<co
   };
   for (int i = route.top; i >= 0; --i) {
     if (!route.reached[static_cast<size_t>(i)]) continue;
+    const Observed observed(kernels_.observer(), [&] { return activity_at(route, i, count); });
     for (const Entry& entry : entries) {
       if (entry.node != i) continue;
       const Tensor& all = entry.message.data;
@@ -263,8 +278,7 @@ void Propagator::walk(const Prepared& prepared, const Route& route, std::span<co
     }
     require(written[static_cast<size_t>(i)], "[propagator] no message arrived at '{}'", graph_.node(i).name);
     const Message out = message_of(i);
-    const Tap* tap = route.taps[static_cast<size_t>(i)];
-    if (tap && tap->keep == Tap::Keep::sums) keep_sums(prepared, i, out, first, trace);
+    const std::span<float> handed_on = keep_sums(prepared, route, out, i, first, trace);
     const Node& node = graph_.node(i);
     if (!node.op || node.kind == OpKind::detach) continue;
     const NodeView view(context, prepared.activations, i);
@@ -272,17 +286,35 @@ void Propagator::walk(const Prepared& prepared, const Route& route, std::span<co
     for (int which = 0; which < static_cast<int>(node.inputs.size()); ++which) {
       const size_t input = static_cast<size_t>(node.inputs[static_cast<size_t>(which)]);
       if (!route.reached[input]) continue;
+      const Message in = message_of(static_cast<int>(input));
       if (!pulled || !route.in_place[static_cast<size_t>(i)])
-        pull_into(prepared, view, out, which, message_of(static_cast<int>(input)), written[input]);
+        pull_into(prepared, view, out, which, in, written[input], handed_on);
+      else if (!handed_on.empty())
+        add_sums(prepared, static_cast<int>(input), in, handed_on);
       pulled = written[input] = true;
     }
   }
 }
 
+// A node's own phase; a walk's end, where nothing is pulled, has none of its own.
+Activity Propagator::activity_at(const Route& route, int node, int targets) const {
+  const Rule* rule = choices_[static_cast<size_t>(node)].rule.get();
+  Activity activity{"walk/end", graph_.node(node).name, {}};
+  const std::vector<int>& inputs = graph_.node(node).inputs;
+  for (int which = 0; rule && which < static_cast<int>(inputs.size()); ++which) {
+    if (!route.reached[static_cast<size_t>(inputs[static_cast<size_t>(which)])]) continue;
+    const std::string name = short_name(*rule);
+    activity.phase = name.starts_with("vjp") ? "vjp" : "lrp/" + name;
+    activity.cost += rule->pull_cost(graph_, node, which, targets);
+    if (route.in_place[static_cast<size_t>(node)]) break;
+  }
+  return activity;
+}
+
 // One edge: the rule's message, converted to the form that the input's own rule takes, then added to those of the other
 // consumers.
 void Propagator::pull_into(const Prepared& prepared, const NodeView& view, const Message& out, int which,
-                           const Message& in, bool add) {
+                           const Message& in, bool add, std::span<float> handed_on) {
   const Rule& rule = *choices_[static_cast<size_t>(view.index)].rule;
   const int input = view.node().inputs[static_cast<size_t>(which)];
   auto found = prepared.tensors.find(view.index);
@@ -297,6 +329,7 @@ void Propagator::pull_into(const Prepared& prepared, const NodeView& view, const
             rule.name(), view.node().name, graph_.node(input).name);
     convert(prepared, input, rule.gives(), target);
   }
+  if (!handed_on.empty()) add_sums(prepared, input, target, handed_on);
   if (add) kernels_.scale_add(target.data.count(), 1, target.data.floats(), 1, in.data.floats());
 }
 
@@ -311,15 +344,28 @@ void Propagator::convert(const Prepared& prepared, int node, Form from, const Me
   }
 }
 
-void Propagator::keep_sums(const Prepared& prepared, int node, const Message& message, int first,
-                           RelevanceTrace& trace) {
+// Keeps the sums that the node's tap wants, if any; what it handed on goes to the result, of this chunk's rows.
+std::span<float> Propagator::keep_sums(const Prepared& prepared, const Route& route, const Message& message, int node,
+                                       int first, RelevanceTrace& trace) {
+  const Tap* tap = route.taps[static_cast<size_t>(node)];
+  if (!tap || tap->keep == Tap::Keep::message) return {};
+  const int64_t batch = prepared.activations.batch();
+  const auto before = static_cast<size_t>(first * batch), rows = static_cast<size_t>(message.targets * batch);
+  add_sums(prepared, node, message, std::span(trace.sums_.at(node)).subspan(before, rows));
+  if (tap->keep == Tap::Keep::sums) return {};
+  return std::span(trace.handed_on_.at(node)).subspan(before, rows);
+}
+
+// Adds the relevance of every row of a message, summed over the row.
+void Propagator::add_sums(const Prepared& prepared, int node, const Message& message, std::span<float> sums) {
   const Tensor value = prepared.activations.value(node);
   const int64_t batch = prepared.activations.batch();
-  const Rows rows{batch, value.count() / batch};
   const float* factor = message.form == Form::multiplier ? value.floats() : nullptr;
-  Tensor sums = pool_.take(Shape{message.targets * batch});
-  kernels_.row_dots(rows, message.targets, factor, message.data.floats(), sums.floats());
-  kernels_.download(sums.floats(), sums.bytes(), trace.sums_.at(node).data() + first * batch);
+  const Tensor rows = pool_.take(Shape{message.targets * batch});
+  kernels_.row_dots({batch, value.count() / batch}, message.targets, factor, message.data.floats(), rows.floats());
+  std::vector<float> host(sums.size());
+  kernels_.download(rows.floats(), rows.bytes(), host.data());
+  for (size_t i = 0; i < host.size(); ++i) sums[i] += host[i];
 }
 
 }  // namespace hp

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/observer.h"
 #include "runtime/rule.h"
 
 namespace hp {
@@ -21,9 +22,10 @@ struct Entry {
 };
 
 // What a walk keeps: the whole message of a node (a parameter's message is its gradient), or only its relevance summed
-// per target and image, which is enough for a conservation report.
+// per target and image, which is enough for a conservation report; `balance` keeps besides what the node's rule handed
+// on to its inputs, so that a difference has a name.
 struct Tap {
-  enum class Keep { message, sums };
+  enum class Keep { message, sums, balance };
   int node = -1;
   Keep keep = Keep::message;
 };
@@ -33,6 +35,8 @@ class RelevanceTrace {
   const Message& at(int node) const;  // throws hp::Error if the node was not tapped or no message reached it
   // Relevance (M * value, or R) of each row t * batch + b of a tapped node, on the host.
   const std::vector<float>& sums(int node) const;
+  // Of a node with Tap::Keep::balance: the relevance of each row that its rule gave to all inputs together.
+  const std::vector<float>& handed_on(int node) const;
   const std::vector<std::string>& defaults() const {
     return defaults_;
   }  // nodes that a composite left to the default rule
@@ -40,7 +44,7 @@ class RelevanceTrace {
  private:
   friend class Propagator;
   std::map<int, Message> messages_;
-  std::map<int, std::vector<float>> sums_;
+  std::map<int, std::vector<float>> sums_, handed_on_;
   std::vector<std::string> defaults_;
 };
 
@@ -75,10 +79,13 @@ class Propagator {
   void walk(const Prepared& prepared, const Route& route, std::span<const Entry> entries, int first, int count,
             int targets, RelevanceTrace& trace);
   void pull_into(const Prepared& prepared, const NodeView& view, const Message& out, int which, const Message& in,
-                 bool add);
+                 bool add, std::span<float> handed_on);
   void convert(const Prepared& prepared, int node, Form from, const Message& message);
-  void keep_sums(const Prepared& prepared, int node, const Message& message, int first, RelevanceTrace& trace);
+  std::span<float> keep_sums(const Prepared& prepared, const Route& route, const Message& message, int node, int first,
+                             RelevanceTrace& trace);
+  void add_sums(const Prepared& prepared, int node, const Message& message, std::span<float> sums);
   Form form_of(const Route& route, int node) const;
+  Activity activity_at(const Route& route, int node, int targets) const;
 
   const Graph& graph_;
   Kernels& kernels_;

@@ -31,6 +31,17 @@ bool NodeView::only_into_relu() const {
   return consumers.size() == 1 && activations.graph().node(consumers[0]).kind == OpKind::relu;
 }
 
+Cost Rule::pull_cost(const Graph& graph, int node, int which, int targets) const {
+  return vjp_cost(graph, node, which, targets);
+}
+
+std::string short_name(const Rule& rule) {
+  std::string name = rule.name();
+  name = name.substr(0, name.find('('));
+  std::ranges::replace(name, ' ', '_');
+  return name;
+}
+
 std::string VjpRule::objection(const Graph& graph, int node) const {
   if (form_ == Form::multiplier) return {};
   switch (graph.node(node).kind) {

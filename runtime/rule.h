@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cost.h"
 #include "runtime/executor.h"
 
 namespace hp {
@@ -68,6 +69,11 @@ class Rule {
   // True where all inputs get the same message, an elementwise function of the output's. Then `in` may be the output's
   // own message, and pull is called for one input only.
   virtual bool works_in_place(const Graph&, int) const { return false; }
+
+  // What `prepare` does for one forward pass, and `pull` for one input and message, from shapes alone. As it stands:
+  // nothing, and the vector-Jacobian product.
+  virtual Cost prepare_cost(const Graph&, int) const { return {}; }
+  virtual Cost pull_cost(const Graph& graph, int node, int which, int targets) const;
 };
 
 using RulePtr = std::shared_ptr<const Rule>;
@@ -86,6 +92,9 @@ class VjpRule final : public Rule {
  private:
   Form form_;
 };
+
+// The rule's name without its settings and blanks, for the names of its work (runtime/observer.h): "gamma".
+std::string short_name(const Rule& rule);
 
 // A rule per node with the reason why it was chosen: "name layer4.*", "first conv2d", "kind relu", "default".
 struct Choice {
