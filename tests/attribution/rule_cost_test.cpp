@@ -42,13 +42,13 @@ class CountingConv final : public Op {
   Calls& calls_;
 };
 
-struct Cost {
+struct Runs {
   int forward, adjoint;
-  bool operator==(const Cost&) const = default;
+  bool operator==(const Runs&) const = default;
 };
 
 // Beyond the network's own forward pass; the second pass and walk, when constants are there.
-Cost cost(const RulePtr& rule, bool nonnegative, bool before_relu) {
+Runs runs(const RulePtr& rule, bool nonnegative, bool before_relu) {
   CpuKernels kernels;
   Calls calls;
   Graph g;
@@ -76,19 +76,19 @@ Cost cost(const RulePtr& rule, bool nonnegative, bool before_relu) {
 TEST_CASE("rules: the cheapest evaluation that is exact") {
   for (const bool relu : {true, false}) {
     for (const bool nonnegative : {true, false}) {
-      CHECK(cost(rules::epsilon(), nonnegative, relu) == Cost{0, 1});
-      CHECK(cost(rules::z_box({-1}, {1}), nonnegative, relu) == Cost{0, 2});
-      CHECK(cost(rules::w_square(), nonnegative, relu) == Cost{0, 1});
-      CHECK(cost(rules::flat(), nonnegative, relu) == Cost{0, 1});
+      CHECK(runs(rules::epsilon(), nonnegative, relu) == Runs{0, 1});
+      CHECK(runs(rules::z_box({-1}, {1}), nonnegative, relu) == Runs{0, 2});
+      CHECK(runs(rules::w_square(), nonnegative, relu) == Runs{0, 1});
+      CHECK(runs(rules::flat(), nonnegative, relu) == Runs{0, 1});
     }
-    CHECK(cost(rules::z_plus(), true, relu) == Cost{1, 1});
-    CHECK(cost(rules::z_plus(), false, relu) == Cost{2, 2});
-    CHECK(cost(rules::alpha_beta(), true, relu) == Cost{1, 2});
-    CHECK(cost(rules::alpha_beta(), false, relu) == Cost{2, 4});
-    CHECK(cost(rules::gamma(), false, relu) == Cost{1, 2});
+    CHECK(runs(rules::z_plus(), true, relu) == Runs{1, 1});
+    CHECK(runs(rules::z_plus(), false, relu) == Runs{2, 2});
+    CHECK(runs(rules::alpha_beta(), true, relu) == Runs{1, 2});
+    CHECK(runs(rules::alpha_beta(), false, relu) == Runs{2, 4});
+    CHECK(runs(rules::gamma(), false, relu) == Runs{1, 2});
   }
-  CHECK(cost(rules::gamma(), true, true) == Cost{1, 1});
-  CHECK(cost(rules::gamma(), true, false) == Cost{1, 2});
+  CHECK(runs(rules::gamma(), true, true) == Runs{1, 1});
+  CHECK(runs(rules::gamma(), true, false) == Runs{1, 2});
 }
 
 TEST_CASE("rules: kept denominators follow the weights") {
