@@ -239,7 +239,8 @@ TEST_CASE("run: features belong to the pictures they were made from") {
     }
   }
   run_here(experiment, folder / "out");
-  for (const json& probe : results_of(folder / "out")["probes"]) CHECK(probe["top1"] <= 0.2);
+  const json first = results_of(folder / "out");
+  for (const json& probe : first["probes"]) CHECK(probe["top1"] <= 0.2);
 
   // Pictures that change and keep their size.
   for (int category = 0; category < synthetic_classes; ++category) {
@@ -249,7 +250,8 @@ TEST_CASE("run: features belong to the pictures they were made from") {
     }
   }
   run_here(experiment, folder / "out");
-  for (const json& probe : results_of(folder / "out")["probes"]) CHECK(probe["top1"] >= 0.9);
+  const json second = results_of(folder / "out");
+  for (const json& probe : second["probes"]) CHECK(probe["top1"] >= 0.9);
 }
 
 TEST_CASE("run: grids of the same size by different confidences keep apart") {
