@@ -9,8 +9,14 @@
 
 #include "attribution/explanation.h"
 #include "attribution/session.h"
+#include "attribution/walk_cost.h"
 
 namespace hp {
+
+// Of one image: what all its targets share, and what every target of every head adds.
+struct MethodCost {
+  Cost shared, per_target;
+};
 
 class Attribution {
  public:
@@ -20,6 +26,8 @@ class Attribution {
   // they do not fit, or if the method cannot give what `watch` asks for.
   Explanation explain(Session& session, const Tensor& images, std::span<const int> targets,
                       const Watch& watch = {}) const;
+  // From the shapes of a backbone's graph for one image; heads, smoothing and the like are left out.
+  virtual MethodCost cost(const Graph& backbone) const = 0;
 
  private:
   virtual Explanation run(const Question& question) const = 0;

@@ -7,6 +7,7 @@
 
 #include "probes/probe_training.h"
 #include "runtime/error.h"
+#include "runtime/observer.h"
 
 namespace hp {
 namespace {
@@ -99,8 +100,8 @@ class Training {
 
   void run_step(std::span<const int64_t> rows) {
     const auto count = static_cast<int64_t>(rows.size());
-    features_.gather(rows, host_features_.floats());
-    upload(host_features_, device_features_, count);
+    const Observed observed(kernels_.observer(), "train/step");
+    load_features(rows);
     load_targets(rows);
     factor_ = recipe_.schedule.factor({epoch_, step_, steps_});
     for (size_t i = 0; i < probes_.size(); ++i) {
@@ -110,14 +111,26 @@ class Training {
                         static_cast<float>(recipe_.weight_decay), recipe_.nesterov};
       probes_[i]->accumulate(device_features_.rows(0, count), device_targets_.at(spec.loss).rows(0, count),
                              static_cast<float>(count));
-      probes_[i]->update(sgd);
+      update(*probes_[i], sgd);
       if (!labels_.multi_label()) count_right(i, count);
     }
     seen_ += count;
   }
 
+  void load_features(std::span<const int64_t> rows) {
+    const Observed observed(kernels_.observer(), "train/features");
+    features_.gather(rows, host_features_.floats());
+    upload(host_features_, device_features_, static_cast<int64_t>(rows.size()));
+  }
+
+  void update(ProbeTraining& probe, const SgdStep& sgd) {
+    const Observed observed(kernels_.observer(), "train/update");
+    probe.update(sgd);
+  }
+
   // Targets once per loss, shared by its probes.
   void load_targets(std::span<const int64_t> rows) {
+    const Observed observed(kernels_.observer(), "train/targets");
     samples_.clear();
     for (const int64_t row : rows) samples_.push_back(features_.sample(row));
     const auto count = static_cast<int64_t>(rows.size());

@@ -6,9 +6,6 @@
 
 namespace hp {
 
-namespace {
-
-// Is a value >= 0 for every image? Follows the graph upwards through ops that keep the sign.
 bool is_nonnegative(const Graph& graph, int node) {
   const Node& n = graph.node(node);
   if (!n.op) return n.is_nonnegative;
@@ -20,7 +17,10 @@ bool is_nonnegative(const Graph& graph, int node) {
   return true;
 }
 
-}  // namespace
+bool is_rectified(const Graph& graph, int node) {
+  const Node& n = graph.node(node);
+  return n.op && n.op->fuses_relu() && n.consumers.size() == 1 && graph.node(n.consumers[0]).kind == OpKind::relu;
+}
 
 bool NodeView::nonnegative(int which) const {
   return is_nonnegative(activations.graph(), node().inputs[static_cast<size_t>(which)]);

@@ -25,6 +25,12 @@ struct Message {
   int targets = 1;
 };
 
+// Is the value of a node >= 0 for every image? Follows the graph upwards through ops that keep the sign.
+bool is_nonnegative(const Graph& graph, int node);
+// Does a ReLU behind the node take its value's place under Keep::everything, unless the node is pinned
+// (runtime/plan.h)?
+bool is_rectified(const Graph& graph, int node);
+
 // A node as a rule sees it: the values of the forward pass and what the graph alone says about them.
 class NodeView {
  public:

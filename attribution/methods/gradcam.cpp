@@ -4,6 +4,11 @@
 
 namespace hp {
 
+MethodCost GradCam::cost(const Graph& backbone) const {
+  const WalkCost walk = walk_cost(backbone, {}, backbone.find(options_.layer));
+  return {walk.forward + walk.prepare, walk.per_target};
+}
+
 Explanation GradCam::run(const Question& question) const {
   Session& session = question.session;
   const auto [kernels, scratch] = session.context();

@@ -19,6 +19,7 @@ class GradCam final : public Attribution {
  public:
   explicit GradCam(GradCamOptions options) : options_(std::move(options)) {}
   std::string name() const override { return "gradcam"; }
+  MethodCost cost(const Graph& backbone) const override;
 
  private:
   Explanation run(const Question& question) const override;

@@ -67,6 +67,12 @@ std::vector<double> completeness(const Question& question, const Tensor& map, st
 
 }  // namespace
 
+// Besides the points of the way: a pass for the logits, and one for those of the baseline.
+MethodCost IntegratedGradients::cost(const Graph& backbone) const {
+  const WalkCost walk = walk_cost(backbone, {}, backbone.find("model_input"));
+  return {(options_.nodes + 2.0) * walk.forward, static_cast<double>(options_.nodes) * walk.per_target};
+}
+
 Explanation IntegratedGradients::run(const Question& question) const {
   require(question.watch.layers.empty() && !question.watch.conservation,
           "[intgrad] relevance inside the network is not defined for an average of walks; expected no watched layers "

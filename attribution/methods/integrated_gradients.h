@@ -17,6 +17,7 @@ class IntegratedGradients final : public Attribution {
  public:
   explicit IntegratedGradients(IntegratedGradientsOptions options) : options_(options) {}
   std::string name() const override { return "intgrad"; }
+  MethodCost cost(const Graph& backbone) const override;
 
  private:
   Explanation run(const Question& question) const override;

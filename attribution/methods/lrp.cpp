@@ -34,6 +34,13 @@ std::vector<float> multipliers(std::span<const float> logits, RelevanceStart sta
 
 }  // namespace
 
+// The bounds of zB cost the same whatever they are.
+MethodCost Lrp::cost(const Graph& backbone) const {
+  const WalkCost walk =
+      walk_cost(backbone, options_.composite.build({.low = {0}, .high = {1}}), backbone.find("model_input"));
+  return {walk.forward + walk.prepare, walk.per_target};
+}
+
 Explanation Lrp::run(const Question& question) const {
   Session& session = question.session;
   const std::string key = "lrp " + options_.composite.key();

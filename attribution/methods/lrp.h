@@ -21,6 +21,7 @@ class Lrp final : public Attribution {
  public:
   explicit Lrp(LrpOptions options) : options_(std::move(options)) {}
   std::string name() const override { return "lrp"; }
+  MethodCost cost(const Graph& backbone) const override;
 
  private:
   Explanation run(const Question& question) const override;

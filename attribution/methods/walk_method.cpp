@@ -38,6 +38,11 @@ void read_map(const Question& question, const Pass& pass, Reading reading, Expla
   explanation.map = channel_sums(question.session.context(), explanation.raw);
 }
 
+MethodCost WalkMethod::cost(const Graph& backbone) const {
+  const WalkCost walk = walk_cost(backbone, plan_.composite, backbone.find("model_input"));
+  return {walk.forward + walk.prepare, walk.per_target};
+}
+
 Explanation WalkMethod::run(const Question& question) const {
   const Pass pass = question.session.forward(question.images, plan_);
   Explanation explanation = walk_to(question, pass, pass.graph().find("model_input"), {});

@@ -13,6 +13,7 @@ class WalkMethod : public Attribution {
   WalkMethod(std::string name, WalkPlan plan, Reading reading)
       : name_(std::move(name)), plan_(std::move(plan)), reading_(reading) {}
   std::string name() const override { return name_; }
+  MethodCost cost(const Graph& backbone) const override;
 
  protected:
   Explanation run(const Question& question) const override;

@@ -22,7 +22,7 @@ class WSquareRule final : public InputRule {
   std::string name() const override { return named("w_square"); }
 
  protected:
-  std::vector<AdjointTerm> adjoints(const LinearNode&) const override { return {{0, Gate::all, derive::square}}; }
+  std::vector<AdjointTerm> adjoints(const LinearFacts&) const override { return {{0, Gate::all, derive::square}}; }
 
   void make_ratios(LinearNode& node, std::span<Tensor> ratios) const override {
     Tensor d = node.constant("w_square", {{{1}, derive::square}});
@@ -42,7 +42,7 @@ class FlatRule final : public InputRule {
   std::string name() const override { return "flat"; }  // never with a bias
 
  protected:
-  std::vector<AdjointTerm> adjoints(const LinearNode&) const override { return {{0, Gate::all, derive::ones}}; }
+  std::vector<AdjointTerm> adjoints(const LinearFacts&) const override { return {{0, Gate::all, derive::ones}}; }
 
   void make_ratios(LinearNode& node, std::span<Tensor> ratios) const override {
     stabilised(node, node.constant("flat", {{{1}, derive::ones}}), ratios[0]);
@@ -85,8 +85,18 @@ class ZBoxRule final : public InputRule {
                                  prepared[2].floats(), x.floats(), all.floats(), positive.floats(), in.floats());
   }
 
+  Cost prepare_cost(const Graph& graph, int node) const override {
+    return {0, 3.0 * value_bytes(graph, node)};  // z - corners, then the ratio
+  }
+  Cost pull_cost(const Graph& graph, int node, int which, int targets) const override {
+    const double output = value_bytes(graph, node);
+    const double input = value_bytes(graph, graph.node(node).inputs[static_cast<size_t>(which)]);
+    const Cost products{0, (2.0 * targets + 1) * output + (3.0 * targets + 1) * input};
+    return 2 * vjp_cost(graph, node, which, targets) + products;
+  }
+
  protected:
-  std::vector<AdjointTerm> adjoints(const LinearNode&) const override { return {}; }  // pull has its own
+  std::vector<AdjointTerm> adjoints(const LinearFacts&) const override { return {}; }  // pull has its own
 
   void make_ratios(LinearNode& node, std::span<Tensor> prepared) const override {
     upload(node, low_, prepared[1]);

@@ -32,7 +32,7 @@ std::string LinearRule::named(const std::string& name, const std::string& argume
 
 std::vector<Shape> LinearRule::prepared_shapes(const NodeView& view) const {
   int count = 0;
-  for (const AdjointTerm& term : adjoints(LinearNode(view))) count = std::max(count, term.ratio + 1);
+  for (const AdjointTerm& term : adjoints(facts_of(LinearNode(view)))) count = std::max(count, term.ratio + 1);
   return std::vector<Shape>(static_cast<size_t>(count), view.output().shape());
 }
 
@@ -55,7 +55,7 @@ void LinearRule::pull(const NodeView& view, std::span<const Tensor> prepared, co
   Tensor message;
   int ratio = AdjointTerm::no_ratio - 1;
   bool first = true;
-  for (const AdjointTerm& term : adjoints(node)) {
+  for (const AdjointTerm& term : adjoints(facts_of(node))) {
     if (term.ratio != ratio) {
       ratio = term.ratio;
       message =
@@ -74,6 +74,42 @@ void LinearRule::pull(const NodeView& view, std::span<const Tensor> prepared, co
     kernels.combine(Binary::multiply, in.count(), x.count(), in.floats(), x.floats(), in.floats());
 }
 
+// As facts_of(), for a node that nobody pinned.
+LinearFacts LinearRule::facts(const Graph& graph, int index) const {
+  const Node& node = graph.node(index);
+  LinearFacts facts{true, options_.form == Form::multiplier && is_rectified(graph, index)};
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.op->role(static_cast<int>(i)) == Role::data)
+      facts.nonnegative = facts.nonnegative && is_nonnegative(graph, node.inputs[i]);
+  }
+  return facts;
+}
+
+Cost LinearRule::prepare_cost(const Graph& graph, int node) const {
+  const LinearFacts known = facts(graph, node);
+  int ratios = 0;
+  for (const AdjointTerm& term : adjoints(known)) ratios = std::max(ratios, term.ratio + 1);
+  // A ratio reads numerator and denominator.
+  const Cost made{0, 3.0 * ratios * value_bytes(graph, node)};
+  return forward_runs(known) * forward_cost(graph, node) + made;
+}
+
+Cost LinearRule::pull_cost(const Graph& graph, int node, int which, int targets) const {
+  const double output = value_bytes(graph, node);
+  const double input = value_bytes(graph, graph.node(node).inputs[static_cast<size_t>(which)]);
+  Cost cost;
+  int ratio = AdjointTerm::no_ratio - 1;
+  bool first = true;
+  for (const AdjointTerm& term : adjoints(facts(graph, node))) {
+    cost += vjp_cost(graph, node, which, targets);
+    if (term.ratio != ratio && term.ratio != AdjointTerm::no_ratio) cost.bytes += (2.0 * targets + 1) * output;
+    if (!first || term.data != Gate::all) cost.bytes += (3.0 * targets + 1) * input;
+    ratio = term.ratio;
+    first = false;
+  }
+  return cost;
+}
+
 const float* LinearRule::numerator(const LinearNode& node) const {
   return options_.form == Form::multiplier ? node.output().floats() : nullptr;
 }
@@ -83,7 +119,9 @@ void LinearRule::stabilised(const LinearNode& node, const Tensor& denominator, T
                                   denominator.floats(), ratio.floats());
 }
 
-bool is_rectified(const LinearNode& node) { return node.view().activations.is_after_relu(node.view().index); }
+LinearFacts facts_of(const LinearNode& node) {
+  return {node.nonnegative(), node.view().activations.is_after_relu(node.view().index)};
+}
 
 Tensor scaled(const LinearNode& node, const Tensor& message, const Tensor& ratio) {
   Tensor product = node.scratch(message.shape());

@@ -18,6 +18,12 @@ struct AdjointTerm {
   Derivation weight = derive::identity;
 };
 
+// What is known at a node without looking at an image: it decides which evaluation is exact.
+struct LinearFacts {
+  bool nonnegative = false;  // all data are >= 0 whatever the image
+  bool rectified = false;    // the node's value is that of the ReLU behind it: then R = M * value = 0 where z <= 0
+};
+
 class LinearRule : public Rule {
  public:
   explicit LinearRule(const LinearOptions& options) : options_(options) {}
@@ -27,10 +33,14 @@ class LinearRule : public Rule {
   void prepare(const NodeView& view, std::span<Tensor> prepared) const override;
   void pull(const NodeView& view, std::span<const Tensor> prepared, const Message& out, int which,
             Tensor in) const override;
+  Cost prepare_cost(const Graph& graph, int node) const override;
+  Cost pull_cost(const Graph& graph, int node, int which, int targets) const override;
 
  protected:
-  // The adjoints at this node: which ones follows from what is known about its data and what stands behind it.
-  virtual std::vector<AdjointTerm> adjoints(const LinearNode& node) const = 0;
+  // The adjoints that each message takes.
+  virtual std::vector<AdjointTerm> adjoints(const LinearFacts& facts) const = 0;
+  // How often make_ratios() runs the op; kept constants do not count.
+  virtual int forward_runs(const LinearFacts&) const { return 0; }
   // Fills the ratios: numerator / stab(denominator), with the numerator z in multiplier form and 1 in relevance form.
   virtual void make_ratios(LinearNode& node, std::span<Tensor> ratios) const = 0;
   // What the op must have besides data that it is linear in.
@@ -44,12 +54,13 @@ class LinearRule : public Rule {
   // ", zero bias)" and the like: what closes the rule's name.
   std::string named(const std::string& name, const std::string& arguments = "") const;
 
+  LinearFacts facts(const Graph& graph, int node) const;
+
  private:
   LinearOptions options_;
 };
 
-// True where the node's value is that of the ReLU behind it: then R = M * value = 0 where z <= 0.
-bool is_rectified(const LinearNode& node);
+LinearFacts facts_of(const LinearNode& node);
 
 // message * ratio, where element i of the message belongs to element i mod n of the ratio.
 Tensor scaled(const LinearNode& node, const Tensor& message, const Tensor& ratio);

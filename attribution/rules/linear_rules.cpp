@@ -36,6 +36,10 @@ class EpsilonRule final : public LinearRule {
     multiply(out.data, prepared[0]);
     if (takes() == Form::relevance) multiply(in, view.input(which).tensor);
   }
+  Cost pull_cost(const Graph& graph, int node, int which, int targets) const override {
+    if (graph.node(node).kind != OpKind::add) return LinearRule::pull_cost(graph, node, which, targets);
+    return {0, (2.0 * targets + 1) * value_bytes(graph, node)};
+  }
   bool works_in_place(const Graph& graph, int node) const override {
     return graph.node(node).kind == OpKind::add && takes() == Form::multiplier;
   }
@@ -44,7 +48,7 @@ class EpsilonRule final : public LinearRule {
   Needs needs() const override { return norm_ ? Needs::nothing : Needs::parameters; }
 
   // Without stabiliser and with its bias, the rule in multiplier form is the gradient.
-  std::vector<AdjointTerm> adjoints(const LinearNode&) const override {
+  std::vector<AdjointTerm> adjoints(const LinearFacts&) const override {
     const bool gradient = takes() == Form::multiplier && options().stabiliser == 0 && !options().zero_bias;
     return {{gradient ? AdjointTerm::no_ratio : 0, Gate::all, derive::identity}};
   }
@@ -64,10 +68,12 @@ class ZPlusRule final : public LinearRule {
   std::string name() const override { return named("z_plus"); }
 
  protected:
-  std::vector<AdjointTerm> adjoints(const LinearNode& node) const override {
-    if (node.nonnegative()) return {{0, Gate::all, derive::positive}};
+  std::vector<AdjointTerm> adjoints(const LinearFacts& facts) const override {
+    if (facts.nonnegative) return {{0, Gate::all, derive::positive}};
     return {{0, Gate::positive, derive::positive}, {0, Gate::negative, derive::negative}};
   }
+
+  int forward_runs(const LinearFacts& facts) const override { return facts.nonnegative ? 1 : 2; }
 
   void make_ratios(LinearNode& node, std::span<Tensor> ratios) const override {
     stabilised(node, positive_sum(node, bias(derive::positive)), ratios[0]);
@@ -86,13 +92,15 @@ class AlphaBetaRule final : public LinearRule {
   std::string name() const override { return named("alpha_beta", fmt::format("{}, {}", alpha_, beta_)); }
 
  protected:
-  std::vector<AdjointTerm> adjoints(const LinearNode& node) const override {
-    if (node.nonnegative()) return {{0, Gate::all, derive::positive}, {1, Gate::all, derive::negative}};
+  std::vector<AdjointTerm> adjoints(const LinearFacts& facts) const override {
+    if (facts.nonnegative) return {{0, Gate::all, derive::positive}, {1, Gate::all, derive::negative}};
     return {{0, Gate::positive, derive::positive},
             {0, Gate::negative, derive::negative},
             {1, Gate::positive, derive::negative},
             {1, Gate::negative, derive::positive}};
   }
+
+  int forward_runs(const LinearFacts& facts) const override { return facts.nonnegative ? 1 : 2; }
 
   // N = z - P, and never above 0, which rounding could make it.
   void make_ratios(LinearNode& node, std::span<Tensor> ratios) const override {
@@ -125,15 +133,17 @@ class GammaRule final : public LinearRule {
   std::string name() const override { return named("gamma", fmt::format("{}", gamma_)); }
 
  protected:
-  std::vector<AdjointTerm> adjoints(const LinearNode& node) const override {
-    if (!node.nonnegative()) return {{0, Gate::all, derive::identity}, {1, Gate::sign, derive::absolute}};
-    if (is_rectified(node)) return {{0, Gate::all, derive::gamma(gamma_)}};
+  std::vector<AdjointTerm> adjoints(const LinearFacts& facts) const override {
+    if (!facts.nonnegative) return {{0, Gate::all, derive::identity}, {1, Gate::sign, derive::absolute}};
+    if (facts.rectified) return {{0, Gate::all, derive::gamma(gamma_)}};
     return {{0, Gate::all, derive::identity}, {1, Gate::all, derive::positive}};
   }
 
+  int forward_runs(const LinearFacts&) const override { return 1; }
+
   void make_ratios(LinearNode& node, std::span<Tensor> ratios) const override {
-    const bool nonnegative = node.nonnegative();
-    if (nonnegative && is_rectified(node)) {
+    const auto [nonnegative, rectified] = facts_of(node);
+    if (nonnegative && rectified) {
       const Derivation enlarged = derive::gamma(gamma_);
       return stabilised(node, node.forward({Gate::all, enlarged, bias(enlarged)}), ratios[0]);
     }

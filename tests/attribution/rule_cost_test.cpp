@@ -1,11 +1,16 @@
 // How often a rule runs the op beyond the network's own pass (attribution.md B.6), and that constants are kept.
 #include <doctest/doctest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "attribution/composites.h"
+#include "attribution/method.h"
 #include "attribution/rules/activation_rules.h"
 #include "attribution/rules/linear_rules.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "runtime/error.h"
 #include "runtime/propagator.h"
+#include "tests/attribution/networks.h"
 #include "tests/support/small_nets.h"
 
 using namespace hp;
@@ -36,6 +41,7 @@ class CountingConv final : public Op {
   Role role(int which) const override { return inner_.role(which); }
   bool linear_in(int which) const override { return inner_.linear_in(which); }
   bool fuses_relu() const override { return true; }
+  int64_t flops(std::span<const Shape>) const override { return 1; }
 
  private:
   Conv2dOp inner_;
@@ -47,7 +53,8 @@ struct Runs {
   bool operator==(const Runs&) const = default;
 };
 
-// Beyond the network's own forward pass; the second pass and walk, when constants are there.
+// Beyond the network's own forward pass; the second pass and walk, when constants are there. What the rule says of its
+// cost must be the same.
 Runs runs(const RulePtr& rule, bool nonnegative, bool before_relu) {
   CpuKernels kernels;
   Calls calls;
@@ -68,6 +75,11 @@ Runs runs(const RulePtr& rule, bool nonnegative, bool before_relu) {
     calls = {};
     propagator.run(pass, {&entry, 1}, {&tap, 1});
   }
+  const int conv = g.find("conv");
+  CHECK(rule->prepare_cost(g, conv).flops == calls.forward);
+  CHECK(rule->pull_cost(g, conv, 0, 1).flops == calls.adjoint);
+  CHECK(rule->pull_cost(g, conv, 0, 9).flops == 9 * calls.adjoint);
+  CHECK(rule->pull_cost(g, conv, 0, 9).bytes > rule->pull_cost(g, conv, 0, 1).bytes);
   return {calls.forward, calls.adjoint};
 }
 
@@ -89,6 +101,42 @@ TEST_CASE("rules: the cheapest evaluation that is exact") {
   }
   CHECK(runs(rules::gamma(), true, true) == Runs{1, 1});
   CHECK(runs(rules::gamma(), true, false) == Runs{1, 2});
+}
+
+TEST_CASE("walks: what they cost, counted from shapes") {
+  const Backbone backbone = build_backbone("resnet50", {1, 224, 224});
+  const Folded net = fold_batch_norm(backbone.graph, hp::test::formula_parameters(backbone.graph, true));
+  const int input = net.graph.find("model_input"), features = net.graph.find("features");
+  const double forward = forward_cost(net.graph).flops;
+  CHECK(forward == doctest::Approx(2 * 4.087e9).epsilon(0.001));  // 4.09 G multiply-adds, without the classifier
+  const auto units = [&](const Composite& composite, int to, int64_t targets) {
+    return walk_cost(net.graph, composite, to).of(targets).flops / forward;
+  };
+  CHECK(units(Composite(), input, 1) == doctest::Approx(2));
+  CHECK(units(Composite(), input, 9) == doctest::Approx(10));
+  CHECK(units(Composite(), features, 9) == doctest::Approx(1));
+  const Composite gamma_box = CompositeSpec{}.build({.low = {0}, .high = {1}});
+  // Gamma before a ReLU takes 1 + 1 runs beyond the pass, before an addition 1 + 2; zB 0 + 2 (attribution.md B.6).
+  double prepare = 0, per_target = 0;
+  for (int i = 0; i < net.graph.size(); ++i) {
+    if (net.graph.node(i).kind != OpKind::conv2d) continue;
+    const double flops = forward_cost(net.graph, i).flops / forward;
+    const bool first = net.graph.node(i).name == "conv1";
+    prepare += first ? 0 : flops;
+    per_target += first || !is_rectified(net.graph, i) ? 2 * flops : flops;
+  }
+  CHECK(units(gamma_box, input, 1) == doctest::Approx(1 + prepare + per_target));
+  CHECK(units(gamma_box, input, 9) == doctest::Approx(1 + prepare + 9 * per_target));
+  MESSAGE("ResNet-50, gamma and zB: " << units(gamma_box, input, 1) << " forward passes for one target, "
+                                      << units(gamma_box, input, 9) << " for nine");
+  CHECK(make_attribution("lrp", {})->cost(net.graph).shared.flops == doctest::Approx((1 + prepare) * forward));
+  CHECK(make_attribution("ixg", {})->cost(net.graph).per_target.flops == doctest::Approx(forward));
+  CHECK(make_attribution("gradcam", {})->cost(net.graph).per_target.flops == 0);
+  CHECK(make_attribution("gradcam", {{"layer", "layer4.2.conv3"}})->cost(net.graph).per_target.flops == 0);
+  CHECK(make_attribution("gradcam", {{"layer", "layer4.2.conv2"}})->cost(net.graph).per_target.flops ==
+        doctest::Approx(forward_cost(net.graph, net.graph.find("layer4.2.conv3")).flops));
+  CHECK(make_attribution("intgrad", {{"nodes", 10}})->cost(net.graph).per_target.flops ==
+        doctest::Approx(10 * forward));
 }
 
 TEST_CASE("rules: kept denominators follow the weights") {

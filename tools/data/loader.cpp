@@ -48,13 +48,20 @@ void Loader::work(const std::stop_token& stop) {
   }
 }
 
+Sample Loader::decode(int64_t index) const {
+  const Observed observed(options_.observer, "data/decode");
+  return data_.load(index);
+}
+
 Loader::Slot Loader::load(size_t position) const {
   Slot slot;
   slot.done = true;
   try {
     const int64_t index = indices_[position];
     const AugmentationKey key{options_.augmentation_seed, options_.epoch, index};
-    slot.sample = augmented(preprocess_, options_.augmentation, key, data_.load(index));
+    Sample sample = decode(index);
+    const Observed observed(options_.observer, "data/transform");
+    slot.sample = augmented(preprocess_, options_.augmentation, key, std::move(sample));
   } catch (const Error& error) {
     slot.reason = error.what();
   }
@@ -81,6 +88,7 @@ void Loader::fail_for_failures() const {
 }
 
 std::vector<Loader::Slot> Loader::take_slots(size_t begin, size_t end) {
+  const Observed observed(options_.observer, "data/wait");
   std::unique_lock lock(mutex_);
   const auto slot = [&](size_t position) -> Slot& { return slots_[position % slots_.size()]; };
   size_t complete = begin;
@@ -120,6 +128,7 @@ Batch Loader::assemble(size_t begin, std::vector<Slot> slots) {
   }
   std::vector<const Image*> images;
   for (const Sample& sample : batch.samples) images.push_back(&sample.image);
+  const Observed observed(options_.observer, "data/stack");
   if (!images.empty()) batch.images = to_float(images);
   return batch;
 }

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/observer.h"
 #include "runtime/tensor.h"
 #include "tools/data/augmentation.h"
 #include "tools/data/dataset.h"
@@ -33,6 +34,8 @@ struct LoaderOptions {
   Augmentation augmentation{};     // none by default; a loader serves one epoch
   uint64_t augmentation_seed = 0, epoch = 0;
   std::function<void(const Unreadable&)> on_unreadable{};  // called in order, by the thread that calls next()
+  // Told of data/decode and data/transform by the workers, of data/wait and data/stack by the thread that calls next().
+  Observer* observer = nullptr;
 };
 
 struct Batch {
@@ -70,6 +73,7 @@ class Loader {
 
   void work(const std::stop_token& stop);
   Slot load(size_t position) const;
+  Sample decode(int64_t index) const;
   void finish(size_t position, Slot slot);
   bool too_many_failures() const;
   [[noreturn]] void fail_for_failures() const;

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "attribution/method.h"
+#include "runtime/subgraph.h"
 
 namespace hp {
 
@@ -17,37 +18,17 @@ std::string bytes_text(double bytes) {
   return fmt::format("{:.1f} GB", bytes / 1e9);
 }
 
-// Walks of one method per target in units of a forward pass: what the rules cost (attribution.md B.6), plus the forward
-// pass they share.
-struct MethodCost {
-  double shared = 1, per_target = 1;
-};
-
-MethodCost cost_of(const AttributionSpec& attribution) {
-  static const std::map<std::string, MethodCost> costs = {
-      {"gradient", {1, 1}}, {"ixg", {1, 1}}, {"guided_backprop", {1, 1}}, {"gradcam", {1, 0.05}}, {"lrp", {2, 1.5}}};
-  if (attribution.method == "intgrad") {
-    const double nodes = attribution.options.value("nodes", 50);
-    return {nodes, nodes};
-  }
-  auto found = costs.find(attribution.method);
-  return found == costs.end() ? MethodCost{} : found->second;
+// The backbone for one image (or grid of side x side images).
+Graph backbone_graph(const Network& network, int64_t side) {
+  const Shape image{1, side * network.shape.height, side * network.shape.width, 3};
+  return with_input_shapes(network.folded.graph, std::span(&image, 1));
 }
 
 }  // namespace
 
-double forward_flops(const Network& network, int64_t height, int64_t width) {
-  const Graph graph = build_backbone(network.architecture, {1, height, width}).graph;
-  double flops = 0;
-  for (int i = 0; i < graph.size(); ++i) {
-    if (graph.node(i).op) flops += static_cast<double>(graph.node(i).op->flops(graph.input_shapes(i)));
-  }
-  return flops;
-}
-
 std::string plan_text(const Experiment& experiment, const Network& network, const SplitData& train,
                       const SplitData& test) {
-  const double flops = forward_flops(network, network.shape.height, network.shape.width);
+  const double flops = forward_cost(backbone_graph(network, 1)).flops;
   const Shape map = network.feature_shape();
   std::string text = fmt::format("experiment   {}\n", experiment.name);
   text += fmt::format("backbone     {}, {}x{} images ({}), features {}, {:.2f} GFLOP an image\n", network.architecture,
@@ -76,12 +57,11 @@ std::string plan_text(const Experiment& experiment, const Network& network, cons
     const int64_t side = set.cells;
     const auto spec = std::find_if(experiment.attributions.begin(), experiment.attributions.end(),
                                    [&, name = method](const AttributionSpec& a) { return a.name == name; });
-    const MethodCost cost = cost_of(*spec);
+    const MethodCost cost = make_attribution(spec->method, spec->options)->cost(backbone_graph(network, side));
     const double targets = static_cast<double>(set.cells * set.cells) * static_cast<double>(experiment.probes.size());
-    const double one = flops * static_cast<double>(side * side);
     text += fmt::format("explain      {} on {} {}, {:.0f} maps each, about {:.3g} GFLOP\n", method, count,
                         set.grids ? fmt::format("{}x{} grids", side, side) : "images", targets,
-                        static_cast<double>(count) * one * (cost.shared + targets * cost.per_target) * 1e-9);
+                        static_cast<double>(count) * (cost.shared + targets * cost.per_target).flops * 1e-9);
   }
   return text;
 }
