@@ -9,11 +9,12 @@
 #include "runtime/error.h"
 #include "tools/data/box.h"
 #include "tools/data/formats.h"
+#include "tools/data/scenes/scenes.h"
 
 namespace hp {
 namespace {
 
-constexpr std::array<std::string_view, 4> types = {"image-folder", "tiny-imagenet", "cifar10", "voc"};
+constexpr std::array<std::string_view, 5> types = {"image-folder", "tiny-imagenet", "cifar10", "voc", "scenes"};
 
 // A well mixed number for (seed, position): splitmix64 (Steele, Lea, Flood, OOPSLA 2014).
 uint64_t rank_of(uint64_t seed, int64_t position) {
@@ -71,11 +72,12 @@ SplitNames default_splits(std::string_view type) {
   return {"train", "test"};
 }
 
-Listing list(const DataConfig& config, const std::string& split) {
+Listing list(const DataConfig& config, const std::string& split, int64_t scenes) {
   if (config.type == "image-folder") return list_image_folder(config.root, split);
   if (config.type == "tiny-imagenet") return list_tiny_imagenet(config.root, split);
   if (config.type == "cifar10") return list_cifar10(config.root, split);
   if (config.type == "voc") return list_voc(config.root, split, config.classes, config.voc_boxes);
+  if (config.type == "scenes") return list_scenes(config.scenes, split, scenes);
   fail("[data] type '{}'; expected one of {}", config.type, fmt::join(types, ", "));
 }
 
@@ -93,6 +95,21 @@ std::span<const std::string_view> data_types() { return types; }
 const Item& Dataset::item(int64_t index) const {
   require(index >= 0 && index < size(), "[data] item {} of a data set of {}", index, size());
   return listing_.items[static_cast<size_t>(index)];
+}
+
+bool Dataset::has_boxes() const {
+  return loaded_regions() || std::any_of(listing_.items.begin(), listing_.items.end(),
+                                         [](const Item& item) { return !item.boxes.empty(); });
+}
+
+// Splits and data sets share names such as cat/001.png, and pictures may change and keep their size.
+std::string Dataset::stamp(int64_t index, const std::filesystem::path& root) const {
+  const std::filesystem::path file = path(index);
+  std::error_code missing, undated;
+  const auto bytes = std::filesystem::file_size(file, missing);
+  const auto written = std::filesystem::last_write_time(file, undated);
+  return fmt::format("{} {} {} {}", item(index).id, file.lexically_relative(root).string(), missing ? 0 : bytes,
+                     undated ? 0 : written.time_since_epoch().count());
 }
 
 std::filesystem::path Dataset::path(int64_t index) const { return listing_.root / item(index).id; }
@@ -123,7 +140,7 @@ std::unique_ptr<Dataset> open_dataset(const DataConfig& config, Split split) {
   const std::string& given = train ? config.train : config.test;
   const std::string name = !given.empty() ? given : std::string(train ? names.train : names.test);
   try {
-    Listing listing = list(config, name);
+    Listing listing = list(config, name, train ? config.scenes.train : config.scenes.test);
     const std::string where = fmt::format("{}, split '{}'", config.root.string(), name);
     require(!listing.items.empty(), "[data] {}: no images", where);
     require_unique_ids(listing);
@@ -132,6 +149,7 @@ std::unique_ptr<Dataset> open_dataset(const DataConfig& config, Split split) {
     listing.items =
         take(std::move(listing.items), train ? config.train_subset : config.test_subset, listing.classes.size());
     if (config.type == "cifar10") return make_cifar10(std::move(listing));
+    if (config.type == "scenes") return make_scenes(std::move(listing), config.scenes, name);
     return std::make_unique<Dataset>(std::move(listing));
   } catch (const std::filesystem::filesystem_error& error) {
     fail("[data] {}: cannot be listed: {}", config.root.string(), error.code().message());

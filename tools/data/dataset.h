@@ -1,4 +1,4 @@
-// Dataset: a list of labelled pictures on disk, decoded one at a time.
+// Dataset: a list of labelled pictures, decoded or made one at a time.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 
 #include "tools/data/preprocess.h"
 #include "tools/data/sample.h"
+#include "tools/data/scenes/config.h"
 
 namespace hp {
 
@@ -30,6 +31,8 @@ struct Listing {
   std::vector<std::string> classes{};
   std::vector<Item> items{};
   bool multi_label = false;
+  // Boxes and masks come with the pictures (load), not with the items; every label of an item has some.
+  bool loaded_regions = false;
 };
 
 // Immutable once made, so any number of threads may load from it.
@@ -43,11 +46,16 @@ class Dataset {
   int64_t size() const { return static_cast<int64_t>(listing_.items.size()); }
   const std::vector<std::string>& classes() const { return listing_.classes; }
   bool multi_label() const { return listing_.multi_label; }
+  bool loaded_regions() const { return listing_.loaded_regions; }
+  bool has_boxes() const;                                   // whether any picture has; none is decoded
+  bool has_masks() const { return loaded_regions(); }       // no format on disk has any
   const Item& item(int64_t index) const;                    // nothing is decoded
   virtual std::filesystem::path path(int64_t index) const;  // the file that holds the picture
   // Decodes the picture. Boxes are clipped to it and counted. Throws hp::Error naming the file where the picture is
   // unreadable or its size is not what the annotation says.
-  Sample load(int64_t index) const;
+  virtual Sample load(int64_t index) const;
+  // What the picture depends on, for keys of caches: its file, seen from `root`, with size and time of writing.
+  virtual std::string stamp(int64_t index, const std::filesystem::path& root) const;
 
  protected:
   virtual Image decode(int64_t index) const { return decode_image(path(index)); }
@@ -69,19 +77,20 @@ struct Subset {
 enum class VocBoxes { one_based, as_written };
 
 struct DataConfig {
-  std::string type{};  // one of data_types()
-  std::filesystem::path root{};
+  std::string type{};            // one of data_types()
+  std::filesystem::path root{};  // of the formats on disk
   // Names of the splits; empty: the format's own (train and test, train and val, trainval and test).
   std::string train{}, test{};
   std::vector<std::string> classes{};  // what the classes must be; empty: as found. For VOC also their order
   Subset train_subset{}, test_subset{};
   VocBoxes voc_boxes = VocBoxes::one_based;
+  scenes::Config scenes{};
   Preprocess preprocess{};
 };
 
 enum class Split { train, test };
 
-// "image-folder", "tiny-imagenet", "cifar10", "voc".
+// "image-folder", "tiny-imagenet", "cifar10", "voc", "scenes" (made, not read).
 std::span<const std::string_view> data_types();
 
 // Throws hp::Error naming the file or folder on a missing folder, a malformed annotation, classes other than the

@@ -93,16 +93,7 @@ SplitData open_split(const Experiment& experiment, Split split) {
 FeatureKey feature_key(const Experiment& experiment, const Network& network, const SplitData& split,
                        const std::string& engine) {
   std::string list;
-  for (int64_t i = 0; i < split.images->size(); ++i) {
-    // Splits and data sets share names such as cat/001.png, and pictures may change and keep their size.
-    const std::filesystem::path file = split.images->path(i);
-    std::error_code missing, undated;
-    const auto bytes = std::filesystem::file_size(file, missing);
-    const auto written = std::filesystem::last_write_time(file, undated);
-    list +=
-        fmt::format("{} {} {} {}\n", split.images->item(i).id, file.lexically_relative(experiment.data.root).string(),
-                    missing ? 0 : bytes, undated ? 0 : written.time_since_epoch().count());
-  }
+  for (int64_t i = 0; i < split.images->size(); ++i) list += split.images->stamp(i, experiment.data.root) + "\n";
   FeatureKey key;
   key.weights = network.sha256;
   key.data = sha256_of(list);
