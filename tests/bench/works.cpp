@@ -1,248 +1,253 @@
-// Times whole works of a network with formula weights against the machine's own limit: bench-works --help
-//
-// Works: forward pass, input gradient and LRP for one and nine targets, the first at one image, the rest at one and
-// eight, LRP also at the size of a 3x3 grid. Every round measures the peak (multiply-adds in registers) and then each
-// work once, so that all of them see the same load. Columns: median and minimum over the rounds, per image; the rate
-// and its share of the peak (forward passes only); the cost in units of F, the forward pass of the same size and batch,
-// as ratio of medians and of minima. Forward passes that a gradient or LRP needs are part of it.
-#include <fmt/format.h>
+#include "tests/bench/works.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
-#include <ctime>
-#include <functional>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "attribution/composites.h"
-#include "attribution/session.h"
-#include "kernels/cpu/cpu_kernels.h"
-#include "kernels/cpu/parallel.h"
-#include "models/backbone.h"
 #include "runtime/error.h"
-#include "tests/attribution/networks.h"
-#include "tests/bench/loops_peak.h"
+#include "runtime/text.h"
+
+namespace hp::bench {
 
 namespace {
 
-using namespace hp;
+using Kind = WorkSpec::Kind;
 
-struct Options {
-  std::string network = "resnet50", only;
-  int64_t size = 224, grid = 0;
-  int repeats = 15, threads = 0;
-  bool cpu_time = false;
-};
-
-// Seconds by the wall clock, or of processor time, which other programs on a busy machine disturb less.
-class Clock {
- public:
-  explicit Clock(bool cpu_time) : id_(cpu_time ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC) {}
-  double seconds_of(const std::function<void()>& run) const {
-    const double begin = now();
-    run();
-    return now() - begin;
-  }
-
- private:
-  double now() const {
-    timespec time{};
-    clock_gettime(id_, &time);
-    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-  }
-  clockid_t id_;
-};
-
-struct Work {
-  std::string name;
-  int64_t batch = 1;
-  double flops = 0;  // per run; 0: has no rate
-  std::string unit;  // the work whose time is its F; empty for forward passes
-  std::function<void()> run;
-  std::vector<double> seconds = {};
-
-  double median() const {
-    std::vector<double> sorted = seconds;
-    std::ranges::nth_element(sorted, sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2));
-    return sorted[sorted.size() / 2];
-  }
-  double minimum() const { return *std::ranges::min_element(seconds); }
-};
-
-// The classifier of torchvision's ResNets: global pooling, then a linear op.
-Head classifier(const Shape& features) {
-  constexpr int64_t classes = 1000;
-  Head head{"fc", {}, {}};
-  Graph& graph = head.graph;
-  Value x = graph.input("features", features, true);
-  x = graph.add(std::make_shared<AvgPoolOp>(), {x}, "avgpool");
-  x = graph.add(std::make_shared<ReshapeOp>(Shape{features[-1]}), {x}, "flatten");
-  const Value weight = graph.parameter("fc.weight", {classes, features[-1]});
-  const Value bias = graph.parameter("fc.bias", {classes});
-  graph.add(std::make_shared<LinearOp>(), {x, weight, bias}, "logits");
-  for (const std::string name : {"fc.weight", "fc.bias"}) {
-    const Shape& shape = graph.node(graph.find(name)).shape;
-    const std::vector<int64_t> extents(shape.extents().begin(), shape.extents().end());
-    head.parameters.set(name, Tensor::host(shape, golden::parameter(name, extents, false)));
-  }
-  return head;
-}
-
-// One image size and batch: the forward pass alone (backbone, then classifier), and a session for the walks.
-class Bench {
- public:
-  Bench(const Options& options, int64_t size, int64_t batch, Kernels& kernels)
-      : folded_(fold(options, size, batch)),
-        head_(classifier(folded_.graph.node(folded_.graph.find("features")).shape)),
-        parameters_(on_device(folded_.parameters, kernels)),
-        image_(Tensor::host({batch, size, size, 3}, test::formula_images(batch, size))),
-        backbone_(folded_.graph, parameters_, kernels, Keep::outputs),
-        logits_(head_.graph, head_.parameters, kernels, Keep::outputs),
-        session_(folded_, std::span(&head_, 1), kernels) {
-    const Tensor& mean = folded_.parameters.at("model_input.mean");
-    const Tensor& variance = folded_.parameters.at("model_input.variance");
-    const InputBox box = normalised_box(std::span(mean.floats(), 3), std::span(variance.floats(), 3));
-    for (const std::string name : {"gradient", "epsilon_gamma_box"}) {
-      plans_[name] = {name, CompositeSpec::parse(name, "bench").build(box), {}};
-    }
-    for (const Graph* graph : {&folded_.graph, &head_.graph}) {
-      for (int i = 0; i < graph->size(); ++i) {
-        if (graph->node(i).op) flops_ += static_cast<double>(graph->node(i).op->flops(graph->input_shapes(i)));
-      }
-    }
-    name_ = fmt::format("{} x {}", batch, size);
-  }
-
-  void add_forward(std::vector<Work>& works) {
-    works.push_back({name_ + " forward", image_.shape()[0], flops_, {}, [this] { forward(); }});
-  }
-  void add_walk(std::vector<Work>& works, const std::string& composite, int targets) {
-    works.push_back({fmt::format("{} {}, {} target{}", name_, composite, targets, targets == 1 ? "" : "s"),
-                     image_.shape()[0], 0, name_ + " forward",
-                     [this, composite, targets] { walk(composite, targets); }});
-  }
-
- private:
-  static Folded fold(const Options& options, int64_t size, int64_t batch) {
-    const Backbone backbone = build_backbone(options.network, {batch, size, size});
-    const bool bottleneck = folded_bottleneck(backbone.graph);
-    return fold_batch_norm(backbone.graph, test::formula_parameters(backbone.graph, bottleneck));
-  }
-  static bool folded_bottleneck(const Graph& graph) { return !graph.match("layer1.0.conv3").empty(); }
-
-  void forward() {
-    const Activations activations = backbone_.run(image_);
-    const Activations head = logits_.run(activations.value(folded_.graph.find("features")));
-    if (!(std::abs(head.value(head_.logits()).floats()[0]) < 1e30F)) fail("[bench] logits are not finite");
-  }
-
-  void walk(const std::string& composite, int targets) {
-    const Pass pass = session_.forward(image_, plans_.at(composite));
-    std::vector<int> classes;
-    for (int64_t row = 0; row < targets * image_.shape()[0]; ++row) classes.push_back(static_cast<int>(row % 1000));
-    const Tap tap{pass.graph().find("model_input"), Tap::Keep::message};
-    const RelevanceTrace trace = session_.walk(pass, classes, {}, std::span(&tap, 1));
-    if (!(std::abs(trace.at(tap.node).data.floats()[0]) < 1e30F)) fail("[bench] the map is not finite");
-  }
-
-  Folded folded_;
-  Head head_;
-  Parameters parameters_;
-  Tensor image_;
-  Executor backbone_, logits_;
-  Session session_;
-  std::map<std::string, WalkPlan> plans_;
-  double flops_ = 0;
-  std::string name_;
-};
-
-// GFLOP/s of all threads together.
-double peak(const CpuKernels& kernels, const Clock& clock, std::vector<float>& sums) {
-  const PeakLoops& inner = loops_for<PeakLoops>(kernels.isa());
-  constexpr int64_t steps = 1'000'000;
-  const int threads = kernels.threads();
-  sums.resize(static_cast<size_t>(threads));
-  const double seconds = clock.seconds_of([&] {
-    parallel_chunks(threads, threads, 1, [&](int chunk, int64_t, int64_t) {
-      sums[static_cast<size_t>(chunk)] = inner.multiply_add(steps, 0.9999F, 1e-6F);
-    });
-  });
-  return static_cast<double>(steps * inner.flops_per_step * threads) / seconds * 1e-9;
-}
-
-std::string_view name_of(Isa isa) {
-  if (isa == Isa::avx512) return "AVX-512";
-  return isa == Isa::avx2 ? "AVX2" : "baseline";
-}
-
-void print(const std::vector<Work>& works, const std::vector<double>& peaks) {
-  const double best = *std::ranges::max_element(peaks);
-  fmt::print("peak: {:.0f} GFLOP/s at best, {:.0f} in the worst round\n", best, *std::ranges::min_element(peaks));
-  fmt::print("{:<42}{:>10}{:>10}{:>10}{:>8}{:>10}{:>8}\n", "work", "median ms", "min ms", "GFLOP/s", "of peak",
-             "F (med)", "F (min)");
-  for (const Work& work : works) {
-    const double images = static_cast<double>(work.batch) / 1e3;
-    fmt::print("{:<42}{:10.2f}{:10.2f}", work.name, work.median() / images, work.minimum() / images);
-    if (work.flops > 0) {
-      const double rate = work.flops / work.minimum() * 1e-9;
-      fmt::print("{:10.1f}{:7.1f}%", rate, 100 * rate / best);
-    }
-    const auto unit = std::ranges::find(works, work.unit, &Work::name);
-    if (unit != works.end()) {
-      fmt::print("{:18}{:10.2f}{:8.2f}", "", work.median() / unit->median(), work.minimum() / unit->minimum());
-    }
-    fmt::print("\n");
-  }
-}
-
-void run(const Options& options) {
-  const Clock clock(options.cpu_time);
-  CpuKernels kernels({.threads = options.cpu_time ? 1 : options.threads});
-  fmt::print("{}, CPU, {} threads, {}, {} rounds, {} time\n", options.network, kernels.threads(),
-             name_of(kernels.isa()), options.repeats, options.cpu_time ? "processor" : "wall");
-  std::vector<std::unique_ptr<Bench>> benches;
-  std::vector<Work> works;
-  auto bench = [&](int64_t size, int64_t batch) -> Bench& {
-    benches.push_back(std::make_unique<Bench>(options, size, batch, kernels));
-    benches.back()->add_forward(works);
-    return *benches.back();
+std::vector<WorkSpec> make_works() {
+  const std::string nodes = R"({"nodes": 50})";
+  return {
+      {.name = "forward-1", .text = "forward, one image", .must = 0.8},
+      {.name = "forward-8", .text = "forward, 8 images", .batch = 8, .must = 0.8},
+      {.name = "forward-16", .text = "forward, 16 images", .batch = 16, .must = 0.8},
+      {.name = "gradient-1",
+       .text = "forward and input gradient, one image",
+       .kind = Kind::explain,
+       .method = "gradient",
+       .unit = "forward-1",
+       .must = 2.5},
+      {.name = "gradient-8",
+       .text = "forward and input gradient, 8 images",
+       .kind = Kind::explain,
+       .batch = 8,
+       .method = "gradient",
+       .unit = "forward-8",
+       .must = 2.5},
+      {.name = "lrp-1",
+       .text = "LRP gamma-box, one target",
+       .kind = Kind::explain,
+       .method = "lrp",
+       .unit = "forward-1",
+       .must = 4.2},
+      {.name = "intgrad-50",
+       .text = "Integrated Gradients, 50 nodes",
+       .kind = Kind::explain,
+       .method = "intgrad",
+       .options = nodes,
+       .unit = "forward-16",
+       .units = 1.0 / 16,
+       .must = 118},
+      {.name = "grid-forward", .text = "grid: forward", .grid = true},
+      {.name = "grid-lrp",
+       .text = "grid, nine targets: LRP",
+       .kind = Kind::explain,
+       .grid = true,
+       .targets = 9,
+       .method = "lrp",
+       .unit = "grid-forward",
+       .must = 18},
+      {.name = "grid-gradcam",
+       .text = "grid, nine targets: GradCAM",
+       .kind = Kind::explain,
+       .grid = true,
+       .targets = 9,
+       .method = "gradcam",
+       .unit = "grid-forward",
+       .must = 1.2},
+      {.name = "grid-ixg",
+       .text = "grid, nine targets: Input x Gradient",
+       .kind = Kind::explain,
+       .grid = true,
+       .targets = 9,
+       .method = "ixg",
+       .unit = "grid-forward",
+       .must = 13},
+      {.name = "probes-lrp",
+       .text = "grid, nine targets, three probes: LRP",
+       .kind = Kind::explain,
+       .grid = true,
+       .heads = 3,
+       .targets = 9,
+       .method = "lrp",
+       .unit = "grid-lrp",
+       .must = 2.85},
+      {.name = "probes-gradcam",
+       .text = "grid, nine targets, three probes: GradCAM",
+       .kind = Kind::explain,
+       .grid = true,
+       .heads = 3,
+       .targets = 9,
+       .method = "gradcam",
+       .unit = "grid-gradcam",
+       .must = 1.1},
+      {.name = "memory-grid-lrp",
+       .text = "peak memory of a process: grid, nine targets, LRP",
+       .kind = Kind::memory,
+       .method = "grid-lrp"},
+      {.name = "memory-grid-lrp-1", .text = "the same with one target", .kind = Kind::memory, .method = "grid-lrp-1"},
+      {.name = "start-help", .text = "hp-run --help", .kind = Kind::start},
+      {.name = "start-gradcam",
+       .text = "from nothing to the first GradCAM",
+       .kind = Kind::start,
+       .method = "gradcam-1"},
+      {.name = "gradcam-1",
+       .text = "GradCAM, one target",
+       .kind = Kind::explain,
+       .method = "gradcam",
+       .unit = "forward-1"},
+      {.name = "ixg-1",
+       .text = "Input x Gradient, one target",
+       .kind = Kind::explain,
+       .method = "ixg",
+       .unit = "forward-1"},
+      {.name = "grid-lrp-1",
+       .text = "grid, one target: LRP",
+       .kind = Kind::explain,
+       .grid = true,
+       .method = "lrp",
+       .unit = "grid-forward"},
   };
-  for (const int64_t batch : {1, 8}) {
-    Bench& here = bench(options.size, batch);
-    here.add_walk(works, "gradient", 1);
-    here.add_walk(works, "epsilon_gamma_box", 1);
-    if (batch == 1) here.add_walk(works, "epsilon_gamma_box", 9);
-  }
-  if (options.grid > 0) bench(options.grid, 1).add_walk(works, "epsilon_gamma_box", 9);
-  std::erase_if(works, [&](const Work& work) { return work.name.find(options.only) == std::string::npos; });
+}
 
-  std::vector<float> sums;
-  std::vector<double> peaks;
-  for (Work& work : works) work.run();  // packs weights, makes primitives, takes memory
-  for (int round = 0; round < options.repeats; ++round) {
-    peaks.push_back(peak(kernels, clock, sums));
-    for (Work& work : works) work.seconds.push_back(clock.seconds_of(work.run));
-  }
-  print(works, peaks);
+std::vector<std::string> names() {
+  std::vector<std::string> all;
+  for (const WorkSpec& work : all_works()) all.push_back(work.name);
+  return all;
 }
 
 }  // namespace
 
-int main(int count, char** arguments) {
-  Options options;
-  CLI::App app("Times whole works: forward passes, input gradients, relevance");
-  app.add_option("--network", options.network, "an architecture of models/")->capture_default_str();
-  app.add_option("--size", options.size, "side of the images")->capture_default_str();
-  app.add_option("--grid", options.grid, "side of a grid for LRP with nine targets, such as 672; 0: none");
-  app.add_option("--repeats", options.repeats, "rounds")->capture_default_str()->check(CLI::Range(1, 10000));
-  app.add_option("--threads", options.threads, "0: all cores");
-  app.add_flag("--cpu-time", options.cpu_time, "one thread, and its processor time: for busy machines");
-  app.add_option("--only", options.only, "works with this in their name");
-  CLI11_PARSE(app, count, arguments);
-  try {
-    run(options);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    return 1;
-  }
+const std::vector<WorkSpec>& all_works() {
+  static const std::vector<WorkSpec> works = make_works();
+  return works;
 }
+
+const WorkSpec& work_named(const std::string& name) {
+  const auto found = std::ranges::find(all_works(), name, &WorkSpec::name);
+  require(found != all_works().end(), "[bench] no such work; got {}; nearest: {}", printable(name),
+          nearest_word(name, names()));
+  return *found;
+}
+
+std::vector<WorkSpec> works_matching(const std::string& filter) {
+  std::vector<std::string> wanted;
+  for (const WorkSpec& work : all_works()) {
+    if (work.name.find(filter) == std::string::npos) continue;
+    for (const WorkSpec* at = &work; at != nullptr; at = at->unit.empty() ? nullptr : &work_named(at->unit)) {
+      wanted.push_back(at->name);
+    }
+  }
+  std::vector<WorkSpec> works;
+  for (const WorkSpec& work : all_works()) {
+    if (std::ranges::find(wanted, work.name) != wanted.end()) works.push_back(work);
+  }
+  return works;
+}
+
+struct Workshop::Place {
+  Place(const Folded& backbone, std::vector<Head> all, Kernels& kernels)
+      : heads(std::move(all)), session(backbone, heads, kernels) {}
+  std::vector<Head> heads;
+  Session session;
+};
+
+struct Workshop::Forward {
+  Forward(const Folded& folded, Head classifier, const Parameters& on_device, int64_t batch, Kernels& kernels)
+      : graph(folded.graph.with_batch(batch)),
+        head(std::move(classifier)),
+        head_graph(head.graph.with_batch(batch)),
+        backbone(graph, on_device, kernels, Keep::outputs),
+        logits(head_graph, head.parameters, kernels, Keep::outputs) {}
+
+  Tensor run(const Tensor& image) {
+    const Activations features = backbone.run(image);
+    last = logits.run(features.value(graph.find("features")));
+    return last.value(head_graph.find("logits"));
+  }
+
+  Graph graph;
+  Head head;
+  Graph head_graph;
+  Executor backbone, logits;
+  Activations last;
+};
+
+Workshop::Workshop(Model model, Sides sides, CpuKernels& kernels)
+    : model_(std::move(model)), sides_(sides), kernels_(kernels) {}
+
+Workshop::~Workshop() = default;
+
+void Workshop::clear() {
+  places_.clear();
+  forwards_.clear();
+  folded_.clear();  // with the packed weights
+}
+
+Workshop::Place& Workshop::place(const WorkSpec& work) {
+  std::unique_ptr<Place>& place = places_[fmt::format("{} {}", side(work), work.heads)];
+  if (place) return *place;
+  if (!folded_.contains(side(work))) folded_.emplace(side(work), folded_backbone(model_, side(work)));
+  const Folded& backbone = folded_.at(side(work));
+  std::vector<Head> heads;
+  for (int i = 0; i < work.heads; ++i) heads.push_back(classifier(model_, backbone, i));
+  place = std::make_unique<Place>(backbone, std::move(heads), kernels_);
+  return *place;
+}
+
+Workshop::Forward& Workshop::forward(const WorkSpec& work) {
+  std::unique_ptr<Forward>& forward = forwards_[work.name];
+  if (forward) return *forward;
+  const Parameters& parameters = place(work).session.parameters();
+  const Folded& folded = folded_.at(side(work));
+  forward = std::make_unique<Forward>(folded, classifier(model_, folded, 0), parameters, work.batch, kernels_);
+  return *forward;
+}
+
+const Tensor& Workshop::image(const WorkSpec& work) {
+  Tensor& image = images_[fmt::format("{} {}", side(work), work.batch)];
+  if (image.empty()) image = formula_image(work.batch, side(work));
+  return image;
+}
+
+Explanation Workshop::explain(const WorkSpec& work) {
+  AttributionPtr& method = methods_[work.method + work.options];
+  if (!method) method = make_attribution(work.method, nlohmann::json::parse(work.options));
+  std::vector<int> targets;  // [t * batch + b]: target t of every image is class t
+  for (int target = 0; target < work.targets; ++target) {
+    targets.insert(targets.end(), static_cast<size_t>(work.batch), target);
+  }
+  return method->explain(place(work).session, image(work), targets);
+}
+
+void Workshop::run(const WorkSpec& work) {
+  const Tensor result = work.kind == Kind::forward ? forward(work).run(image(work)) : explain(work).map;
+  const float last = result.floats()[result.count() - 1];
+  require(std::isfinite(last), "[bench] {} gave no finite result; got {}", work.name, last);
+}
+
+Tensor Workshop::result(const WorkSpec& work) {
+  const Tensor result = work.kind == Kind::forward ? forward(work).run(image(work)) : explain(work).map;
+  return Tensor::host(result.shape(), std::span<const float>(result.floats(), static_cast<size_t>(result.count())));
+}
+
+double Workshop::flops(const WorkSpec& work) {
+  if (work.kind != Kind::forward) return 0;
+  double sum = 0;
+  for (const Graph* graph : {&forward(work).graph, &forward(work).head_graph}) {
+    for (int i = 0; i < graph->size(); ++i) {
+      if (graph->node(i).op) sum += static_cast<double>(graph->node(i).op->flops(graph->input_shapes(i)));
+    }
+  }
+  return sum;
+}
+
+}  // namespace hp::bench
