@@ -35,7 +35,11 @@ class Server {
       for (const WorkSpec& spec : all_works()) works.push_back(describe_work(spec));
       return works;
     }
-    if (command == "run") return run(work_named(work), std::stoi(argument));
+    if (command == "run") {
+      int calls = 1, warm = 1;
+      std::istringstream(argument) >> calls >> warm;
+      return run(work_named(work), calls, warm);
+    }
     if (command == "save") {
       write_npy(argument, workshop_.result(work_named(work)));
       return {{"file", argument}};
@@ -50,8 +54,8 @@ class Server {
     return {{"peak", limits_.flops.back()}, {"copy", limits_.copies.back().bytes_per_second}};
   }
 
-  Json run(const WorkSpec& work, int calls) {
-    workshop_.run(work);
+  Json run(const WorkSpec& work, int calls, int warm) {
+    for (int call = 0; call < warm; ++call) workshop_.run(work);
     Json seconds = Json::array();
     for (int call = 0; call < calls; ++call) {
       seconds.push_back(Clock(false).seconds_of([&] { workshop_.run(work); }));

@@ -9,8 +9,8 @@
 namespace hp::bench {
 
 // Commands: "describe" (machine), "limits" (one more sample of the peak, and copies), "works" (all of them), "run WORK
-// CALLS" (seconds of each call, after one that is not timed), "save WORK FILE" (its result as .npy), "quit". A command
-// that fails is answered by {"error": ...}.
+// CALLS WARM" (seconds of each call, after WARM that are not timed), "save WORK FILE" (its result as .npy), "quit". A
+// command that fails is answered by {"error": ...}.
 void serve(CpuKernels&, const WorkOptions&, std::istream&, std::ostream&);
 
 }  // namespace hp::bench

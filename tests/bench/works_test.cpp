@@ -79,7 +79,7 @@ TEST_CASE("a server answers every line with one line of JSON") {
   CpuKernels kernels({.threads = 1});
   WorkOptions options{.network = "resnet18", .weights = {}, .sides = {32, 64}};
   const std::string file = (folder.path() / "logits.npy").string();
-  std::istringstream in("describe\nworks\nrun forward-1 3\nrun nothing 3\nsave forward-1 " + file +
+  std::istringstream in("describe\nworks\nrun forward-1 3 1\nrun nothing 3\nsave forward-1 " + file +
                         "\njump\nquit\nrun\n");
   std::ostringstream out;
   serve(kernels, options, in, out);
