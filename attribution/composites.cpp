@@ -159,7 +159,7 @@ std::string composite_table(const Graph& graph, const Composite& composite) {
   std::vector<Line> lines{{"node", "op", "rule", "reason"}};
   for (int i = 0; i < graph.size(); ++i) {
     const Choice& choice = choices[static_cast<size_t>(i)];
-    if (choice.rule)
+    if (choice.rule && !graph.node(i).is_constant)
       lines.push_back({graph.node(i).name, graph.node(i).op->describe(), choice.rule->name(), choice.reason});
   }
   constexpr size_t widest[] = {32, 20, 22, 20};  // with two blanks between columns: 100

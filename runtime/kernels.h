@@ -214,6 +214,29 @@ class Kernels {
   // lower); 0 is top-1
   virtual void label_ranks(Rows, const float* x, const int32_t* label, int32_t* rank) = 0;
 
+  // --- B-cos networks (protocol.md 1.2): y = s u with u the product with unit weights, n the norm of the patch, and
+  // s = (|u| / n)^exponent for exponent 1, (|u| / n + 1e-6)^exponent otherwise (exponent = B - 1); rows = positions *
+  // groups, columns = filters of a group ---
+  // y[row] = x[row] / |x[row]|_2; a row of zeros gives NaN
+  virtual void unit_rows(Rows, const float* x, float* y) = 0;
+  // dx = (dy - y (y . dy)) / |x|
+  virtual void unit_rows_vjp(Rows, int targets, const float* x, const float* dy, float* dx) = 0;
+  // n[batch, out_height, out_width, groups] = sqrt(sum of x^2 over the window and the group's channels + inside) +
+  // outside; padding counts as 0. `filters` is not read.
+  virtual void patch_norms(const Conv2d&, float inside, float outside, const float* x, float* n) = 0;
+  // dx = x * sum over the windows that hold it of dn / (n - outside), 0 where that root is 0
+  virtual void patch_norms_vjp(const Conv2d&, int targets, float outside, const float* x, const float* n,
+                               const float* dn, float* dx) = 0;
+  // y = s v, where v (and y) have `targets` times the rows: v = u is the forward pass, v = dy the adjoint with the
+  // scale taken as a constant
+  virtual void bcos_scale(Rows, int targets, float exponent, const float* u, const float* n, const float* v,
+                          float* y) = 0;
+  // du = dy d(s u)/du, and dn[row] = sum over columns of dy u ds/dn
+  virtual void bcos_scale_vjp(Rows, int targets, float exponent, const float* u, const float* n, const float* dy,
+                              float* du) = 0;
+  virtual void bcos_norm_vjp(Rows, int targets, float exponent, const float* u, const float* n, const float* dy,
+                             float* dn) = 0;
+
   // --- losses, with dense targets t[rows, columns]
   // -------------------------------------------------------------------------------------- loss[row] = sum t (log sum
   // exp z - z); dz (may be null) = scale * (sum t * softmax(z) - t)

@@ -50,6 +50,18 @@ std::string_view name_of(OpKind kind) {
       return "reshape";
     case OpKind::detach:
       return "detach";
+    case OpKind::unit_norm:
+      return "unit_norm";
+    case OpKind::patch_norm:
+      return "patch_norm";
+    case OpKind::bcos_scale:
+      return "bcos_scale";
+    case OpKind::max_out:
+      return "max_out";
+    case OpKind::uncentred_norm:
+      return "uncentred_norm";
+    case OpKind::uncentred_normalise:
+      return "uncentred_normalise";
     case OpKind::cross_entropy:
       return "cross_entropy";
     case OpKind::binary_cross_entropy:

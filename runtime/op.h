@@ -37,6 +37,12 @@ enum class OpKind {
   pad,
   reshape,
   detach,
+  unit_norm,
+  patch_norm,
+  bcos_scale,
+  max_out,
+  uncentred_norm,
+  uncentred_normalise,
   cross_entropy,
   binary_cross_entropy
 };

@@ -120,8 +120,12 @@ std::vector<Choice> Composite::assign(const Graph& graph) const {
   std::vector<Choice> choices(static_cast<size_t>(graph.size()));
   for (int i = 0; i < graph.size(); ++i) {
     const Node& node = graph.node(i);
-    if (!node.op || node.is_constant) continue;
+    if (!node.op) continue;
     Choice& choice = choices[static_cast<size_t>(i)];
+    if (node.is_constant) {  // a walk gets here only for the gradient of a parameter below
+      choice = {std::make_shared<VjpRule>(), "constant"};
+      continue;
+    }
     choice = choose(graph, i, found);
     const std::string objection = choice.rule->objection(graph, i);
     require(objection.empty(),

@@ -124,7 +124,7 @@ class Composite {
   // The same rules without those for first ops: for a head, whose first op is not the network's.
   Composite without_first() const;
 
-  // One choice per node; nodes without an op have none. Throws hp::Error if a rule does not fit its node.
+  // One choice per node; nodes without an op have none, constants the vector-Jacobian product. Throws hp::Error if a rule does not fit its node.
   std::vector<Choice> assign(const Graph& graph) const;
   std::vector<int> pins(const Graph& graph) const;  // nodes that an Executor must pin for this composite
 

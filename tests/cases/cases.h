@@ -11,6 +11,7 @@ namespace hp::cases {
 std::vector<KernelCase> elementwise_cases();
 std::vector<KernelCase> relevance_cases();
 std::vector<KernelCase> rows_cases();
+std::vector<KernelCase> bcos_cases();
 std::vector<KernelCase> losses_cases();
 std::vector<KernelCase> conv_cases();
 std::vector<KernelCase> matmul_cases();

@@ -1,0 +1,153 @@
+// Kernels of B-cos networks. Group g of a row is a row of its own wherever groups lie one behind the other.
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/loops_bcos.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/periods.h"
+
+namespace hp {
+
+namespace {
+
+int64_t pixels_in(const Conv2d& shape) { return shape.batch * shape.height * shape.width; }
+
+bool is_pointwise(const Conv2d& shape) {
+  return shape.kernel_height == 1 && shape.kernel_width == 1 && shape.stride == 1 && shape.padding == 0;
+}
+
+// The outputs along one axis whose windows hold input `position`: f(output index).
+template <class F>
+void for_windows(int64_t position, int64_t taps, int64_t outputs, const Conv2d& shape, F&& f) {
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    const int64_t shifted = position + shape.padding - tap * shape.dilation;
+    if (shifted < 0 || shifted % shape.stride != 0 || shifted / shape.stride >= outputs) continue;
+    f(shifted / shape.stride);
+  }
+}
+
+// The inputs along one axis that the window of `output` holds: f(input index).
+template <class F>
+void for_taps(int64_t output, int64_t taps, int64_t inputs, const Conv2d& shape, F&& f) {
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    const int64_t position = output * shape.stride + tap * shape.dilation - shape.padding;
+    if (position >= 0 && position < inputs) f(position);
+  }
+}
+
+}  // namespace
+
+void CpuKernels::unit_rows(Rows shape, const float* x, float* y) {
+  const BcosLoops& inner = loops_for<BcosLoops>(isa_);
+  parallel_for(threads_, shape.rows, row_grain(shape.columns), [&](int64_t begin, int64_t end) {
+    inner.unit_rows(end - begin, shape.columns, x + begin * shape.columns, y + begin * shape.columns);
+  });
+}
+
+void CpuKernels::unit_rows_vjp(Rows shape, int targets, const float* x, const float* dy, float* dx) {
+  const BcosLoops& inner = loops_for<BcosLoops>(isa_);
+  const int64_t columns = shape.columns;
+  parallel_for(threads_, targets * shape.rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, shape.rows, [&](int64_t row, int64_t phase, int64_t count) {
+      inner.unit_rows_vjp(count, columns, x + phase * columns, dy + row * columns, dx + row * columns);
+    });
+  });
+}
+
+// x is read once: squares are summed per pixel and group first, then over the windows.
+void CpuKernels::patch_norms(const Conv2d& shape, float inside, float outside, const float* x, float* n) {
+  const BcosLoops& inner = loops_for<BcosLoops>(isa_);
+  const int64_t groups = shape.groups, columns = shape.channels / groups, rows = pixels_in(shape) * groups;
+  std::vector<double> squares(static_cast<size_t>(rows));
+  parallel_for(threads_, rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+    inner.square_sums(end - begin, columns, x + begin * columns, squares.data() + begin);
+  });
+  const auto norm = [=](double sum) { return static_cast<float>(std::sqrt(sum + inside) + outside); };
+  if (is_pointwise(shape)) {
+    for (int64_t row = 0; row < rows; ++row) n[row] = norm(squares[static_cast<size_t>(row)]);
+    return;
+  }
+  const int64_t height = shape.out_height(), width = shape.out_width(), taps = shape.kernel_height * shape.kernel_width;
+  parallel_for(threads_, shape.batch * height, row_grain(width * groups * taps), [&](int64_t begin, int64_t end) {
+    std::vector<double> sums(static_cast<size_t>(groups));
+    for (int64_t line = begin; line < end; ++line) {
+      const double* image = squares.data() + line / height * shape.height * shape.width * groups;
+      for (int64_t column = 0; column < width; ++column) {
+        std::fill(sums.begin(), sums.end(), 0.0);
+        for_taps(line % height, shape.kernel_height, shape.height, shape, [&](int64_t i) {
+          for_taps(column, shape.kernel_width, shape.width, shape, [&](int64_t j) {
+            for (int64_t g = 0; g < groups; ++g) sums[g] += image[(i * shape.width + j) * groups + g];
+          });
+        });
+        for (int64_t g = 0; g < groups; ++g) n[(line * width + column) * groups + g] = norm(sums[g]);
+      }
+    }
+  });
+}
+
+void CpuKernels::patch_norms_vjp(const Conv2d& shape, int targets, float outside, const float* x, const float* n,
+                                 const float* dn, float* dx) {
+  const BcosLoops& inner = loops_for<BcosLoops>(isa_);
+  const int64_t groups = shape.groups, columns = shape.channels / groups;
+  const int64_t height = shape.out_height(), width = shape.out_width(), outputs = shape.batch * height * width * groups;
+  const int64_t lines = shape.batch * shape.height, line_rows = shape.width * groups;
+  const auto share = [=](int64_t output) {  // of a message by the root itself, which is 0 where all inputs are
+    const float root = n[output % outputs] - outside;
+    return root > 0 ? static_cast<double>(dn[output]) / root : 0.0;
+  };
+  parallel_for(threads_, targets * lines, row_grain(line_rows * columns), [&](int64_t begin, int64_t end) {
+    std::vector<float> factor(static_cast<size_t>(line_rows));
+    std::vector<double> sums(static_cast<size_t>(groups));
+    for (int64_t line = begin; line < end; ++line) {
+      const int64_t image = line / shape.height * height * width * groups;  // of the messages, targets outermost
+      for (int64_t column = 0; column < shape.width; ++column) {
+        std::fill(sums.begin(), sums.end(), 0.0);
+        for_windows(line % shape.height, shape.kernel_height, height, shape, [&](int64_t i) {
+          for_windows(column, shape.kernel_width, width, shape, [&](int64_t j) {
+            for (int64_t g = 0; g < groups; ++g) sums[g] += share(image + (i * width + j) * groups + g);
+          });
+        });
+        for (int64_t g = 0; g < groups; ++g) factor[column * groups + g] = static_cast<float>(sums[g]);
+      }
+      inner.scale_rows(line_rows, columns, factor.data(), x + line % lines * line_rows * columns,
+                       dx + line * line_rows * columns);
+    }
+  });
+}
+
+void CpuKernels::bcos_scale(Rows shape, int targets, float exponent, const float* u, const float* n, const float* v,
+                            float* y) {
+  const BcosLoops& inner = loops_for<BcosLoops>(isa_);
+  const int64_t columns = shape.columns;
+  parallel_for(threads_, targets * shape.rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, shape.rows, [&](int64_t row, int64_t phase, int64_t count) {
+      inner.bcos_scale(count, columns, exponent, u + phase * columns, n + phase, v + row * columns, y + row * columns);
+    });
+  });
+}
+
+void CpuKernels::bcos_scale_vjp(Rows shape, int targets, float exponent, const float* u, const float* n,
+                                const float* dy, float* du) {
+  const BcosLoops& inner = loops_for<BcosLoops>(isa_);
+  const int64_t columns = shape.columns;
+  parallel_for(threads_, targets * shape.rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, shape.rows, [&](int64_t row, int64_t phase, int64_t count) {
+      inner.bcos_scale_vjp(count, columns, exponent, u + phase * columns, n + phase, dy + row * columns,
+                           du + row * columns);
+    });
+  });
+}
+
+void CpuKernels::bcos_norm_vjp(Rows shape, int targets, float exponent, const float* u, const float* n, const float* dy,
+                               float* dn) {
+  const BcosLoops& inner = loops_for<BcosLoops>(isa_);
+  const int64_t columns = shape.columns;
+  parallel_for(threads_, targets * shape.rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, shape.rows, [&](int64_t row, int64_t phase, int64_t count) {
+      inner.bcos_norm_vjp(count, columns, exponent, u + phase * columns, n + phase, dy + row * columns, dn + row);
+    });
+  });
+}
+
+}  // namespace hp

@@ -1,0 +1,91 @@
+#include "runtime/ops/uncentred_norm.h"
+
+#include "runtime/error.h"
+
+namespace hp {
+
+namespace {
+
+Rows rows_of(const Tensor& x) { return {x.shape().rows(), x.shape().columns()}; }
+
+// The kernels of batch norm with a mean of 0.
+Tensor no_mean(Context context, int64_t channels) {
+  Tensor zeros = context.scratch.take(Shape{channels});
+  context.kernels.fill(channels, 0, zeros.floats());
+  return zeros;
+}
+
+void normalise(Context context, float epsilon, const Tensor& x, const float* variance, const float* weight,
+               Tensor out) {
+  const Tensor mean = no_mean(context, x.shape().columns());
+  context.kernels.batch_norm(rows_of(x), epsilon, x.floats(), mean.floats(), variance, weight, nullptr, out.floats());
+}
+
+// The gradients of variance (row 1 of the kernel's) or weight (row 2).
+void parameter_vjp(Context context, float epsilon, const Tensor& x, const float* variance, const float* weight,
+                   const Tensor& dy, int64_t row, float* d) {
+  const int64_t channels = x.shape().columns();
+  const Tensor mean = no_mean(context, channels), all = context.scratch.take(Shape{4, channels});
+  context.kernels.batch_norm_parameter_vjp(rows_of(x), epsilon, x.floats(), mean.floats(), variance, weight,
+                                           dy.floats(), all.floats());
+  context.kernels.copy(all.floats() + row * channels, static_cast<size_t>(channels) * sizeof(float), d);
+}
+
+}  // namespace
+
+Shape UncentredNormOp::infer(std::span<const Shape> in) const {
+  require(in.size() == 3, "[uncentred_norm] wrong number of inputs; got {}; expected x, variance, weight", in.size());
+  const Shape channels{in[0].columns()};
+  require(in[1] == channels && in[2] == channels,
+          "[uncentred_norm] variance or weight do not fit x {}; got {} and {}; expected {}", in[0].str(), in[1].str(),
+          in[2].str(), channels.str());
+  return in[0];
+}
+
+void UncentredNormOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor) const {
+  normalise(context, epsilon_, in[0].tensor, in[1].data(), in[2].data(), out);
+}
+
+void UncentredNormOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int which, Tensor dx) const {
+  const float *variance = v.inputs[1].data(), *weight = v.inputs[2].data();
+  if (which == 0) {
+    context.kernels.batch_norm_vjp(rows_of(v.output), targets, epsilon_, variance, weight, dy.floats(), dx.floats());
+  } else {
+    parameter_vjp(context, epsilon_, v.inputs[0].tensor, variance, weight, dy, which, dx.floats());
+  }
+}
+
+Role UncentredNormOp::role(int which) const {
+  return which == 0 ? Role::data : which == 1 ? Role::statistics : Role::weight;
+}
+
+Shape UncentredNormaliseOp::infer(std::span<const Shape> in) const {
+  require(in.size() == 3, "[uncentred_normalise] wrong number of inputs; got {}; expected x, statistics, weight",
+          in.size());
+  const int64_t channels = in[0].columns();
+  require(in[1] == Shape({2, channels}) && in[2] == Shape{channels},
+          "[uncentred_normalise] statistics or weight do not fit x {}; got {} and {}; expected [2, {}] and [{}]",
+          in[0].str(), in[1].str(), in[2].str(), channels, channels);
+  return in[0];
+}
+
+void UncentredNormaliseOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out,
+                                   Tensor) const {
+  normalise(context, epsilon_, in[0].tensor, in[1].data() + out.shape().columns(), in[2].data(), out);
+}
+
+void UncentredNormaliseOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int which,
+                               Tensor dx) const {
+  const int64_t channels = v.output.shape().columns();
+  const float *variance = v.inputs[1].data() + channels, *weight = v.inputs[2].data();
+  if (which == 0) {
+    context.kernels.batch_norm_vjp(rows_of(v.output), targets, epsilon_, variance, weight, dy.floats(), dx.floats());
+  } else if (which == 1) {  // the mean is not used
+    context.kernels.fill(channels, 0, dx.floats());
+    parameter_vjp(context, epsilon_, v.inputs[0].tensor, variance, weight, dy, 1, dx.floats() + channels);
+  } else {
+    parameter_vjp(context, epsilon_, v.inputs[0].tensor, variance, weight, dy, 2, dx.floats());
+  }
+}
+
+}  // namespace hp
