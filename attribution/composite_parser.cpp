@@ -22,9 +22,10 @@ std::string choose(Options& options, std::string_view key, const std::vector<std
 std::vector<std::string> kinds() {
   std::vector<std::string> names;
   for (OpKind kind :
-       {OpKind::conv2d, OpKind::linear, OpKind::batch_norm, OpKind::relu, OpKind::sigmoid, OpKind::tanh, OpKind::affine,
-        OpKind::softmax, OpKind::log_softmax, OpKind::max_pool, OpKind::avg_pool, OpKind::resize, OpKind::add,
-        OpKind::mul, OpKind::concat, OpKind::slice, OpKind::pad, OpKind::reshape})
+       {OpKind::conv2d, OpKind::linear,  OpKind::batch_norm,  OpKind::relu,     OpKind::sigmoid,        OpKind::tanh,
+        OpKind::affine, OpKind::softmax, OpKind::log_softmax, OpKind::max_pool, OpKind::avg_pool,       OpKind::resize,
+        OpKind::add,    OpKind::mul,     OpKind::bcos_scale,  OpKind::max_out,  OpKind::uncentred_norm, OpKind::concat,
+        OpKind::slice,  OpKind::pad,     OpKind::reshape})
     names.emplace_back(name_of(kind));
   return names;
 }

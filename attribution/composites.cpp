@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "attribution/rules/activation_rules.h"
+#include "attribution/rules/bcos_rules.h"
 #include "attribution/rules/linear_rules.h"
 #include "runtime/error.h"
 
@@ -46,6 +47,7 @@ RulePtr make_rule(const RuleSpec& spec, Form form, const InputBox& box) {
   if (spec.rule == "relu_mask") return rules::relu_mask(form);
   if (spec.rule == "guided_relu") return rules::guided_relu();
   if (spec.rule == "deconvnet_relu") return rules::deconvnet_relu();
+  if (spec.rule == "detached_scale") return rules::detached_scale(form);
   if (spec.rule == "vjp") return std::make_shared<VjpRule>(form);
   fail("[composite] no such rule; got {}; expected one of {}", spec.rule, fmt::join(rule_names(), ", "));
 }
@@ -60,6 +62,9 @@ Composite relevance_base(const CompositeSpec& spec) {
     composite.on(kind, rules::norm({.form = form}));
   if (spec.residual == Residual::copy)
     composite.on(OpKind::add, std::make_shared<VjpRule>(form)).reads_preactivations();
+  composite.on(OpKind::bcos_scale, rules::detached_scale(form));
+  // Without a shift it is a scale per channel, as if it were merged into the weights before it.
+  composite.on(OpKind::uncentred_norm, rules::epsilon({.form = form, .stabiliser = 0}));
   composite.on(OpKind::batch_norm, rules::epsilon({.form = form, .stabiliser = spec.epsilon}));
   composite.on(OpKind::linear, rules::epsilon({form, spec.epsilon, spec.zero_bias}));
   return composite;
@@ -103,8 +108,8 @@ InputBox normalised_box(std::span<const float> mean, std::span<const float> vari
 }
 
 std::vector<std::string> rule_names() {
-  return {"epsilon", "norm", "z_plus",    "alpha_beta",  "gamma",          "z_box", "w_square",
-          "flat",    "pass", "relu_mask", "guided_relu", "deconvnet_relu", "vjp"};
+  return {"epsilon", "norm", "z_plus",    "alpha_beta",  "gamma",          "z_box",          "w_square",
+          "flat",    "pass", "relu_mask", "guided_relu", "deconvnet_relu", "detached_scale", "vjp"};
 }
 
 std::vector<std::string> composite_names() {

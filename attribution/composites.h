@@ -35,7 +35,8 @@ std::vector<std::string> rule_names();
 // A composite by name with its settings. Sources: zennit's composites as in attribution.md B.3; the rules themselves
 // are in rules/linear_rules.h. All of the LRP family: activations pass, additions, average pooling and resizing have
 // the norm rule, linear and batch norm ops (those that could not be folded) the epsilon rule, whatever moves values
-// only the vector-Jacobian product.
+// only the vector-Jacobian product. The scale of a B-cos layer is taken as a constant, an uncentred batch norm as a
+// part of the weights before it (protocol.md Q3).
 //   gradient                  the vector-Jacobian product everywhere
 //   guided_backprop           the same but for ReLUs (Springenberg et al. 2015)
 //   deconvnet                 the same but for ReLUs (Zeiler and Fergus 2014)

@@ -214,9 +214,10 @@ class Kernels {
   // lower); 0 is top-1
   virtual void label_ranks(Rows, const float* x, const int32_t* label, int32_t* rank) = 0;
 
-  // --- B-cos networks (protocol.md 1.2): y = s u with u the product with unit weights, n the norm of the patch, and
-  // s = (|u| / n)^exponent for exponent 1, (|u| / n + 1e-6)^exponent otherwise (exponent = B - 1); rows = positions *
-  // groups, columns = filters of a group ---
+  // --- B-cos networks (protocol.md 1.2)
+  // ------------------------------------------------------------------------------------------------------
+  // y = s u with u the product with unit weights, n the norm of the patch, and s = (|u| / n)^exponent for exponent 1,
+  // (|u| / n + 1e-6)^exponent otherwise (exponent = B - 1); rows = positions * groups, columns = filters of a group
   // y[row] = x[row] / |x[row]|_2; a row of zeros gives NaN
   virtual void unit_rows(Rows, const float* x, float* y) = 0;
   // dx = (dy - y (y . dy)) / |x|
@@ -228,7 +229,7 @@ class Kernels {
   virtual void patch_norms_vjp(const Conv2d&, int targets, float outside, const float* x, const float* n,
                                const float* dn, float* dx) = 0;
   // y = s v, where v (and y) have `targets` times the rows: v = u is the forward pass, v = dy the adjoint with the
-  // scale taken as a constant
+  // scale taken as a constant; y may be v
   virtual void bcos_scale(Rows, int targets, float exponent, const float* u, const float* n, const float* v,
                           float* y) = 0;
   // du = dy d(s u)/du, and dn[row] = sum over columns of dy u ds/dn

@@ -60,8 +60,8 @@ std::string_view name_of(OpKind kind) {
       return "max_out";
     case OpKind::uncentred_norm:
       return "uncentred_norm";
-    case OpKind::uncentred_normalise:
-      return "uncentred_normalise";
+    case OpKind::uncentred_norm_train:
+      return "uncentred_norm_train";
     case OpKind::cross_entropy:
       return "cross_entropy";
     case OpKind::binary_cross_entropy:

@@ -42,7 +42,7 @@ enum class OpKind {
   bcos_scale,
   max_out,
   uncentred_norm,
-  uncentred_normalise,
+  uncentred_norm_train,
   cross_entropy,
   binary_cross_entropy
 };

@@ -92,6 +92,17 @@ Form Propagator::form_of(const Route& route, int node) const {
   return Form::multiplier;
 }
 
+// The inputs that a node's rule has a message for.
+std::vector<int> Propagator::carried_inputs(int node) const {
+  const std::vector<int>& inputs = graph_.node(node).inputs;
+  std::vector<int> carried;
+  for (size_t which = 0; which < inputs.size(); ++which) {
+    if (choices_[static_cast<size_t>(node)].rule->carries(graph_, node, static_cast<int>(which)))
+      carried.push_back(inputs[which]);
+  }
+  return carried;
+}
+
 Propagator::Route Propagator::route(std::span<const Entry> entries, std::span<const Tap> taps) const {
   const size_t count = static_cast<size_t>(graph_.size());
   Route route{std::vector<bool>(count, false),
@@ -109,7 +120,7 @@ Propagator::Route Propagator::route(std::span<const Entry> entries, std::span<co
     route.wanted[static_cast<size_t>(tap.node)] = true;
   }
   for (int i = 0; i < graph_.size(); ++i) {
-    for (int input : graph_.node(i).inputs) {
+    for (int input : carried_inputs(i)) {
       if (route.wanted[static_cast<size_t>(input)]) route.wanted[static_cast<size_t>(i)] = true;
     }
   }
@@ -119,7 +130,7 @@ Propagator::Route Propagator::route(std::span<const Entry> entries, std::span<co
   }
   for (int i = route.top; i >= 0; --i) {
     if (!route.reached[static_cast<size_t>(i)] || graph_.node(i).kind == OpKind::detach) continue;
-    for (int input : graph_.node(i).inputs) {
+    for (int input : carried_inputs(i)) {
       if (route.wanted[static_cast<size_t>(input)]) route.reached[static_cast<size_t>(input)] = true;
     }
   }
@@ -285,7 +296,7 @@ void Propagator::walk(const Prepared& prepared, const Route& route, std::span<co
     bool pulled = false;
     for (int which = 0; which < static_cast<int>(node.inputs.size()); ++which) {
       const size_t input = static_cast<size_t>(node.inputs[static_cast<size_t>(which)]);
-      if (!route.reached[input]) continue;
+      if (!route.reached[input] || !choices_[static_cast<size_t>(i)].rule->carries(graph_, i, which)) continue;
       const Message in = message_of(static_cast<int>(input));
       if (!pulled || !route.in_place[static_cast<size_t>(i)])
         pull_into(prepared, view, out, which, in, written[input], handed_on);
@@ -302,7 +313,8 @@ Activity Propagator::activity_at(const Route& route, int node, int targets) cons
   Activity activity{"walk/end", graph_.node(node).name, {}};
   const std::vector<int>& inputs = graph_.node(node).inputs;
   for (int which = 0; rule && which < static_cast<int>(inputs.size()); ++which) {
-    if (!route.reached[static_cast<size_t>(inputs[static_cast<size_t>(which)])]) continue;
+    if (!route.reached[static_cast<size_t>(inputs[static_cast<size_t>(which)])] || !rule->carries(graph_, node, which))
+      continue;
     const std::string name = short_name(*rule);
     activity.phase = name.starts_with("vjp") ? "vjp" : "lrp/" + name;
     activity.cost += rule->pull_cost(graph_, node, which, targets);

@@ -73,6 +73,7 @@ class Propagator {
  private:
   struct Route;  // which nodes a set of entries and taps visits, and where their messages lie
   Route route(std::span<const Entry> entries, std::span<const Tap> taps) const;
+  std::vector<int> carried_inputs(int node) const;
   bool may_share(const Route& route, std::span<const Entry> entries, int node) const;
   void share_messages(Route& route, std::span<const Entry> entries) const;
   void lay_out_messages(Route& route, int64_t targets) const;

@@ -46,6 +46,7 @@ std::string VjpRule::objection(const Graph& graph, int node) const {
   if (form_ == Form::multiplier) return {};
   switch (graph.node(node).kind) {
     case OpKind::max_pool:
+    case OpKind::max_out:
     case OpKind::concat:
     case OpKind::slice:
     case OpKind::pad:
@@ -54,8 +55,9 @@ std::string VjpRule::objection(const Graph& graph, int node) const {
     case OpKind::detach:
       return {};
     default:
-      return fmt::format("got {}; expected an op that moves values (max_pool, concat, slice, pad, reshape, add)",
-                         name_of(graph.node(node).kind));
+      return fmt::format(
+          "got {}; expected an op that moves values (max_pool, max_out, concat, slice, pad, reshape, add)",
+          name_of(graph.node(node).kind));
   }
 }
 

@@ -72,6 +72,8 @@ class Rule {
   // Overwrites `in` with the message of input `which`, given that of the output.
   virtual void pull(const NodeView&, std::span<const Tensor> prepared, const Message& out, int which,
                     Tensor in) const = 0;
+  // False where the rule has no message for an input: the walk then does not go there, and pull is not called for it.
+  virtual bool carries(const Graph&, int, int) const { return true; }
   // True where all inputs get the same message, an elementwise function of the output's. Then `in` may be the output's
   // own message, and pull is called for one input only.
   virtual bool works_in_place(const Graph&, int) const { return false; }
@@ -124,7 +126,8 @@ class Composite {
   // The same rules without those for first ops: for a head, whose first op is not the network's.
   Composite without_first() const;
 
-  // One choice per node; nodes without an op have none, constants the vector-Jacobian product. Throws hp::Error if a rule does not fit its node.
+  // One choice per node; nodes without an op have none, constants the vector-Jacobian product. Throws hp::Error if a
+  // rule does not fit its node.
   std::vector<Choice> assign(const Graph& graph) const;
   std::vector<int> pins(const Graph& graph) const;  // nodes that an Executor must pin for this composite
 

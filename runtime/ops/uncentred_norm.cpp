@@ -59,33 +59,40 @@ Role UncentredNormOp::role(int which) const {
   return which == 0 ? Role::data : which == 1 ? Role::statistics : Role::weight;
 }
 
-Shape UncentredNormaliseOp::infer(std::span<const Shape> in) const {
-  require(in.size() == 3, "[uncentred_normalise] wrong number of inputs; got {}; expected x, statistics, weight",
-          in.size());
-  const int64_t channels = in[0].columns();
-  require(in[1] == Shape({2, channels}) && in[2] == Shape{channels},
-          "[uncentred_normalise] statistics or weight do not fit x {}; got {} and {}; expected [2, {}] and [{}]",
-          in[0].str(), in[1].str(), in[2].str(), channels, channels);
+Shape UncentredNormTrainOp::infer(std::span<const Shape> in) const {
+  require(in.size() == 2 && in[0].rows() > 0,
+          "[uncentred_norm_train] wrong number of inputs, or an empty one; got {}; expected x and weight", in.size());
+  require(in[1] == Shape{in[0].columns()}, "[uncentred_norm_train] weight does not fit x {}; got {}; expected [{}]",
+          in[0].str(), in[1].str(), in[0].columns());
   return in[0];
 }
 
-void UncentredNormaliseOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out,
-                                   Tensor) const {
-  normalise(context, epsilon_, in[0].tensor, in[1].data() + out.shape().columns(), in[2].data(), out);
+Saved UncentredNormTrainOp::saved(std::span<const Shape> in) const {
+  return {.shape = {2, in[0].columns()}, .dtype = DType::float32, .none = false};
 }
 
-void UncentredNormaliseOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int which,
+void UncentredNormTrainOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out,
+                                   Tensor saved) const {
+  context.kernels.column_statistics(rows_of(out), in[0].data(), saved.floats());
+  normalise(context, epsilon_, in[0].tensor, saved.floats() + out.shape().columns(), in[1].data(), out);
+}
+
+// dx = dy weight / sqrt(variance + epsilon), and what comes through the variance.
+void UncentredNormTrainOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int which,
                                Tensor dx) const {
-  const int64_t channels = v.output.shape().columns();
-  const float *variance = v.inputs[1].data() + channels, *weight = v.inputs[2].data();
-  if (which == 0) {
-    context.kernels.batch_norm_vjp(rows_of(v.output), targets, epsilon_, variance, weight, dy.floats(), dx.floats());
-  } else if (which == 1) {  // the mean is not used
-    context.kernels.fill(channels, 0, dx.floats());
-    parameter_vjp(context, epsilon_, v.inputs[0].tensor, variance, weight, dy, 1, dx.floats() + channels);
-  } else {
-    parameter_vjp(context, epsilon_, v.inputs[0].tensor, variance, weight, dy, 2, dx.floats());
-  }
+  require(targets == 1, "[uncentred_norm_train] statistics of the batch have one gradient; got {} targets; expected 1",
+          targets);
+  const Tensor& x = v.inputs[0].tensor;
+  const int64_t channels = x.shape().columns();
+  const float *variance = v.saved.floats() + channels, *weight = v.inputs[1].data();
+  if (which == 1) return parameter_vjp(context, epsilon_, x, variance, weight, dy, 2, dx.floats());
+  const Tensor statistics = context.scratch.take(Shape{2, channels}), through = context.scratch.take(x.shape());
+  context.kernels.fill(channels, 0, statistics.floats());
+  parameter_vjp(context, epsilon_, x, variance, weight, dy, 1, statistics.floats() + channels);
+  context.kernels.column_statistics_vjp(rows_of(x), x.floats(), v.saved.floats(), statistics.floats(),
+                                        through.floats());
+  context.kernels.batch_norm_vjp(rows_of(x), 1, epsilon_, variance, weight, dy.floats(), dx.floats());
+  context.kernels.scale_add(dx.count(), 1, through.floats(), 1, dx.floats());
 }
 
 }  // namespace hp

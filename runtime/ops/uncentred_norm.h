@@ -10,6 +10,8 @@ namespace hp {
 class UncentredNormOp final : public Op {
  public:
   explicit UncentredNormOp(float epsilon) : epsilon_(epsilon) {}
+  float epsilon() const { return epsilon_; }
+
   OpKind kind() const override { return OpKind::uncentred_norm; }
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
@@ -21,15 +23,17 @@ class UncentredNormOp final : public Op {
   float epsilon_;
 };
 
-// Inputs: x [..., channels], statistics [2, channels] of BatchStatisticsOp, weight [channels]: in training.
-class UncentredNormaliseOp final : public Op {
+// Inputs: x [..., channels], weight [channels]: in training. The variance is that of x itself, and the gradient goes
+// through it. Saved: mean and biased variance, [2, channels], from which a trainer updates running values; the
+// reference keeps the biased variance.
+class UncentredNormTrainOp final : public Op {
  public:
-  explicit UncentredNormaliseOp(float epsilon) : epsilon_(epsilon) {}
-  OpKind kind() const override { return OpKind::uncentred_normalise; }
+  explicit UncentredNormTrainOp(float epsilon) : epsilon_(epsilon) {}
+  OpKind kind() const override { return OpKind::uncentred_norm_train; }
   Shape infer(std::span<const Shape> in) const override;
+  Saved saved(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
-  Role role(int which) const override { return which == 2 ? Role::weight : Role::data; }
 
  private:
   float epsilon_;

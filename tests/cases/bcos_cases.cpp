@@ -139,7 +139,6 @@ std::string named(const char* kernel, Rows shape, float exponent, int targets) {
   return fmt::format("{} {} B={}", kernel, size_of(shape, targets), exponent + 1);
 }
 
-// In place where v is a message.
 KernelCase bcos_scale_case(Rows shape, float exponent, int targets) {
   const int64_t n = shape.count();
   return {
@@ -158,7 +157,8 @@ KernelCase bcos_scale_case(Rows shape, float exponent, int targets) {
             }
           },
       .tolerance = 2e-6,
-      .targets = targets};
+      .targets = targets,
+      .in_place = 2};
 }
 
 KernelCase bcos_scale_vjp_case(Rows shape, float exponent, int targets) {

@@ -9,13 +9,15 @@ import time
 
 import torch
 
+import bcos
 import end_to_end
 import image_goldens
 import nodes
 import versions
 
 NETWORKS = ("resnet20", "resnet56", "resnet18", "resnet50")
-PARTS = {"images": lambda arguments, found: image_goldens.make(arguments.out, found)}
+PARTS = {"images": lambda arguments, found: image_goldens.make(arguments.out, found),
+         "bcos": lambda arguments, found: bcos.make(arguments.out, found)}
 for network in NETWORKS:
     PARTS[network + "_pick"] = lambda arguments, found, network=network: end_to_end.pick(
         network, arguments.out, arguments.shared)

@@ -1,0 +1,176 @@
+// B-cos layers: the numbers of protocol.md section 9, and what a walk does with the scale.
+#include "runtime/ops/bcos.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "attribution/rules/bcos_rules.h"
+#include "kernels/cpu/cpu_kernels.h"
+#include "runtime/error.h"
+#include "runtime/executor.h"
+#include "runtime/ops/uncentred_norm.h"
+#include "runtime/propagator.h"
+
+using namespace hp;
+
+namespace {
+
+struct Net {
+  Graph graph;
+  Parameters parameters;
+  CpuKernels kernels;
+  std::unique_ptr<Executor> executor;
+
+  Value parameter(const std::string& name, const Tensor& values) {
+    parameters.set(name, values);
+    return graph.parameter(name, values.shape());
+  }
+  Activations run(const Tensor& x) {
+    executor = std::make_unique<Executor>(graph, parameters, kernels, Keep::everything);
+    return executor->run(x);
+  }
+  std::vector<float> walk(const Activations& activations, const Composite& composite, const std::string& from,
+                          const Tensor& seed) {
+    Propagator propagator(graph, composite, kernels);
+    const Entry entry{graph.find(from), {seed, Form::multiplier, 1}};
+    const Tap tap{graph.find("x"), Tap::Keep::message};
+    const RelevanceTrace trace = propagator.run(activations, std::span(&entry, 1), std::span(&tap, 1));
+    const Tensor& found = trace.at(tap.node).data;
+    return {found.floats(), found.floats() + found.count()};
+  }
+};
+
+// x[ch, r, c] = (9 ch + 3 r + c - 5) / 7 as [1, 3, 3, 2]
+Tensor image() {
+  const Tensor x = Tensor::host({1, 3, 3, 2});
+  for (int i = 0; i < 18; ++i) x.floats()[i] = static_cast<float>(9 * (i % 2) + i / 2 - 5) / 7;
+  return x;
+}
+
+// w[o, i, r, c] = (18 o + 9 i + 3 r + c - 17) / 10
+Tensor weight() {
+  const Tensor w = Tensor::host({2, 2, 3, 3});
+  for (int i = 0; i < 36; ++i) w.floats()[i] = static_cast<float>(i - 17) / 10;
+  return w;
+}
+
+void check_near(std::span<const float> got, std::initializer_list<double> want, size_t step = 1) {
+  size_t i = 0;
+  for (const double value : want) {
+    CHECK(std::abs(got[i] - value) < 2e-7);
+    i += step;
+  }
+}
+
+Composite explanation() { return Composite().on(OpKind::bcos_scale, rules::detached_scale()); }
+
+void add_golden_conv(Net& net, float b) {
+  const Value x = net.graph.input("x", {1, 3, 3, 2});
+  add_bcos_conv2d(net.graph, x, net.parameter("w", weight()), {.b = b, .conv = {.padding = 1}}, "conv");
+}
+
+}  // namespace
+
+TEST_CASE("B-cos: the convolution of protocol.md section 9") {
+  Net net;
+  add_golden_conv(net, 2);
+  const Activations activations = net.run(image());
+  const Tensor y = activations.value(net.graph.find("conv"));
+  check_near({y.floats(), 18},
+             {.06120901, .05363401, .00538046, .00348981, -.00783989, -.04605623, -.11046493, -.34515291, -.30471712},
+             2);
+  check_near({y.floats() + 1, 17},
+             {.49046755, 1.10208514, .68336612, 1.50862026, 2.99218059, 1.68718541, .86973268, 1.61882484, .86234754},
+             2);
+  const Tensor seed = Tensor::host({1, 3, 3, 2});
+  std::fill_n(seed.floats(), 18, 0.0f);
+  seed.floats()[8] = 1;  // row 1, column 1, channel 0
+  const std::vector<float> gradient = net.walk(activations, {}, "conv", seed);
+  check_near(gradient, {-.03697534, -.03474538, -.03251541}, 2);
+  CHECK(std::abs(gradient[17] - .00093411) < 2e-7);
+  const std::vector<float> explained = net.walk(activations, explanation(), "conv", seed);
+  check_near(explained, {-.01829306, -.01721700, -.01614094}, 2);
+  CHECK(explained[17] == 0);
+  double sum = 0;
+  const Tensor x = image();
+  for (int i = 0; i < 18; ++i) sum += static_cast<double>(x.floats()[i]) * explained[static_cast<size_t>(i)];
+  CHECK(std::abs(sum - -.00783989) < 2e-7);
+}
+
+TEST_CASE("B-cos: B = 1.5, and B = 1 is the product") {
+  Net power, product;
+  add_golden_conv(power, 1.5f);
+  add_golden_conv(product, 1);
+  const Tensor y = power.run(image()).value(power.graph.find("conv"));
+  check_near({y.floats(), 18}, {.14671247, .14124054, .02412851}, 2);
+  CHECK(std::abs(y.floats()[9] - 3.17497444) < 2e-6);
+  CHECK(product.graph.find("conv") == product.graph.find("conv.linear"));
+}
+
+TEST_CASE("B-cos: the linear layer of protocol.md section 9, whose norm has its epsilon outside") {
+  Net net;
+  const float w[] = {1, 2, 2, 0, -3, 4}, rows[] = {3, 0, 4, 0, 0, 0};
+  const Value x = net.graph.input("x", {2, 3});
+  add_bcos_linear(net.graph, x, net.parameter("w", Tensor::host({2, 3}, w)), {.conv = {}}, "fc");
+  const Activations activations = net.run(Tensor::host({2, 3}, rows));
+  const Tensor y = activations.value(net.graph.find("fc"));
+  check_near({y.floats(), 4}, {2.68888903, 2.04800010, 0, 0});
+  const float ones[] = {1, 1, 1, 1};
+  for (const float slope : net.walk(activations, {}, "fc", Tensor::host({2, 2}, ones))) CHECK(std::isfinite(slope));
+}
+
+TEST_CASE("B-cos: uncentred batch norm of protocol.md section 9") {
+  Net net;
+  const float weight[] = {2, .5f};
+  const Value x = net.graph.input("x", {1, 3, 3, 2});
+  const Value w = net.parameter("w", Tensor::host({2}, weight));
+  const Value y = net.graph.add(std::make_shared<UncentredNormTrainOp>(1e-5f), {x, w}, "norm");
+  const Activations activations = net.run(image());
+  check_near({activations.value(y.index).floats(), 18}, {-3.87284088, -3.09827280, -2.32370448}, 2);
+  const float* variance = activations.saved(y.index).floats() + 2;
+  const float running[] = {0.9f + 0.1f * variance[0], 0.9f + 0.1f * variance[1]};
+  CHECK(std::abs(running[0] - .91360539) < 1e-6);
+  CHECK(std::abs(running[1] - .91360539) < 1e-6);
+
+  Net eval;
+  const Value input = eval.graph.input("x", {1, 3, 3, 2});
+  const Value v = eval.parameter("v", Tensor::host({2}, running)), g = eval.parameter("w", Tensor::host({2}, weight));
+  const Value normed = eval.graph.add(std::make_shared<UncentredNormOp>(1e-5f), {input, v, g}, "norm");
+  const Tensor out = eval.run(image()).value(normed.index);
+  check_near({out.floats(), 18}, {-1.49458385, -1.19566703, -.89675027, -.59783351}, 2);
+}
+
+TEST_CASE("B-cos: a detached scale sends nothing to the norm, in either form") {
+  Net net;
+  add_golden_conv(net, 2);
+  const Activations activations = net.run(image());
+  Propagator propagator(net.graph, explanation(), net.kernels);
+  const Tensor seed = Tensor::host({1, 3, 3, 2});
+  std::fill_n(seed.floats(), 18, 1.0f);
+  const Entry entry{net.graph.find("conv"), {seed, Form::multiplier, 1}};
+  const std::vector<Tap> taps = {{net.graph.find("x"), Tap::Keep::message}, {net.graph.find("conv.norm"), {}}};
+  CHECK_THROWS_AS(propagator.run(activations, std::span(&entry, 1), taps).at(net.graph.find("conv.norm")).data.floats(),
+                  Error);
+
+  Composite relevance = Composite().otherwise(std::make_shared<VjpRule>());
+  relevance.on(OpKind::bcos_scale, rules::detached_scale(Form::relevance));
+  Propagator carried(net.graph, relevance, net.kernels);
+  const Tap product{net.graph.find("conv.linear"), Tap::Keep::message};
+  const Message& message = carried.run(activations, std::span(&entry, 1), std::span(&product, 1)).at(product.node);
+  REQUIRE(message.form == Form::relevance);
+  const float* y = activations.value(net.graph.find("conv")).floats();
+  for (int i = 0; i < 18; ++i) CHECK(message.data.floats()[i] == y[i]);
+}
+
+TEST_CASE("B-cos: what does not fit is refused") {
+  Graph graph;
+  const Value x = graph.input("x", {1, 4, 4, 6}), w = graph.parameter("w", {4, 6, 3, 3});
+  CHECK_THROWS_WITH_AS(add_bcos_conv2d(graph, x, w, {.b = 0.5f, .conv = {.padding = 1}}, "a"),
+                       doctest::Contains("B out of range; got 0.5"), Error);
+  CHECK_THROWS_WITH_AS(add_bcos_conv2d(graph, x, w, {.max_out = 3, .conv = {.padding = 1}}, "b"),
+                       doctest::Contains("units do not divide"), Error);
+  const Value norms = graph.add(std::make_shared<PatchNormOp>(PatchNormOp::Params{}), {x}, "norms");
+  CHECK_THROWS_WITH_AS(graph.add(std::make_shared<BcosScaleOp>(2.0f), {w, norms}, "c"),
+                       doctest::Contains("norms do not fit"), Error);
+}
