@@ -34,14 +34,17 @@ void check_loss(LossKind kind, const Labels& labels) {
           "[loss] cross entropy needs one class a sample; got multi-label data; expected loss bce or uo_bce");
 }
 
-void write_targets(LossKind kind, const Labels& labels, std::span<const int64_t> samples, std::span<float> targets) {
+void write_targets(LossKind kind, const Labels& labels, std::span<const int64_t> samples, std::span<float> targets,
+                   double smoothing) {
   const auto classes = static_cast<size_t>(labels.classes());
   require(targets.size() == samples.size() * classes, "[loss] wrong size of targets; got {}; expected {}",
           targets.size(), samples.size() * classes);
-  const float off = kind == LossKind::uo_bce ? 1.0F / static_cast<float>(classes) : 0.0F;
+  const double share = 1.0 / static_cast<double>(classes), lowest = kind == LossKind::uo_bce ? share : 0;
+  const auto off = static_cast<float>(std::max(smoothing * share, lowest));
+  const auto on = static_cast<float>(std::max(1 - smoothing + smoothing * share, lowest));
   std::fill(targets.begin(), targets.end(), off);
   for (size_t row = 0; row < samples.size(); ++row) {
-    for (const int label : labels.present(samples[row])) targets[row * classes + static_cast<size_t>(label)] = 1;
+    for (const int label : labels.present(samples[row])) targets[row * classes + static_cast<size_t>(label)] = on;
   }
 }
 

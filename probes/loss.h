@@ -24,8 +24,10 @@ OpKind op_of(LossKind);  // the loss node
 void check_loss(LossKind, const Labels&);
 
 // Writes targets [samples, classes]. Classes that are difficult only count as absent (protocol.md 3.3): they are masked
-// in metrics, not in the loss.
-void write_targets(LossKind, const Labels&, std::span<const int64_t> samples, std::span<float> targets);
+// in metrics, not in the loss. With label smoothing s a target t becomes t (1 - s) + s / classes, before uo_bce raises
+// it.
+void write_targets(LossKind, const Labels&, std::span<const int64_t> samples, std::span<float> targets,
+                   double smoothing = 0);
 
 // The probability that a probe gives to a class: softmax of the logits for ce, sigmoid of its logit for bce and uo_bce.
 // In double precision.

@@ -18,7 +18,8 @@ double warm_up(const Schedule& schedule, const Position& position) {
          (1 - schedule.warmup_start) * static_cast<double>(step) / static_cast<double>(steps - 1);
 }
 
-double decay(const Schedule& schedule, int64_t epoch) {
+double decay(const Schedule& schedule, const Position& position) {
+  const int64_t epoch = position.epoch;
   switch (schedule.decay) {
     case Schedule::Decay::constant:
       return 1;
@@ -32,9 +33,10 @@ double decay(const Schedule& schedule, int64_t epoch) {
       return std::pow(schedule.gamma, static_cast<double>(passed));
     }
     case Schedule::Decay::cosine: {
-      const int64_t length = schedule.epochs - schedule.warmup_epochs;
-      const int64_t past = std::clamp<int64_t>(epoch - schedule.warmup_epochs, 0, length);
-      const double turn = std::numbers::pi * static_cast<double>(past) / static_cast<double>(length);
+      const auto length = static_cast<double>(schedule.epochs - schedule.warmup_epochs);
+      double past = static_cast<double>(epoch - schedule.warmup_epochs);
+      if (schedule.per_step) past += static_cast<double>(position.step) / static_cast<double>(position.steps_per_epoch);
+      const double turn = std::numbers::pi * std::clamp(past, 0.0, length) / length;
       return schedule.minimum + (1 - schedule.minimum) * (1 + std::cos(turn)) / 2;
     }
   }
@@ -44,7 +46,7 @@ double decay(const Schedule& schedule, int64_t epoch) {
 }  // namespace
 
 double Schedule::factor(const Position& position) const {
-  return warm_up(*this, position) * hp::decay(*this, position.epoch);
+  return warm_up(*this, position) * hp::decay(*this, position);
 }
 
 void Schedule::check() const {

@@ -13,8 +13,8 @@ struct Position {
 };
 
 // The learning rate is the base rate times factor = warm-up * decay.
-// Decay is constant within an epoch and counts epochs from the start of training, except that the cosine begins
-// where the warm-up ends.
+// Decay is constant within an epoch (unless the cosine goes per step) and counts epochs from the start of training,
+// except that the cosine begins where the warm-up ends.
 struct Schedule {
   enum class Decay { constant, multi_step, step, cosine };
 
@@ -23,8 +23,10 @@ struct Schedule {
   int64_t step_epochs = 1;          // step: gamma^floor(epoch / step_epochs)
   double gamma = 0.1;
   // cosine: minimum + (1 - minimum) (1 + cos(pi (epoch - warmup_epochs) / (epochs - warmup_epochs))) / 2
+  // per_step: the epoch counts in fractions, (epoch + step / steps_per_epoch), instead of whole
   int64_t epochs = 0;
   double minimum = 0;
+  bool per_step = false;
   // Linear in the number of steps made, from warmup_start at the first step of training to 1 at the last step of the
   // warm-up.
   int64_t warmup_epochs = 0;

@@ -18,6 +18,8 @@ std::string_view name_of(OpKind kind) {
       return "batch_statistics";
     case OpKind::batch_normalise:
       return "batch_normalise";
+    case OpKind::batch_norm_train:
+      return "batch_norm_train";
     case OpKind::relu:
       return "relu";
     case OpKind::sigmoid:

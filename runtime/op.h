@@ -21,6 +21,7 @@ enum class OpKind {
   batch_norm,
   batch_statistics,
   batch_normalise,
+  batch_norm_train,
   relu,
   sigmoid,
   tanh,
@@ -94,6 +95,10 @@ class Op {
   // Overwrites dx with the adjoint of input `which`. dy is [targets * batch, ...]; for weights, biases and statistics
   // targets is 1.
   virtual void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const = 0;
+
+  // Where one computation gives the gradients of several inputs: all that are wanted (not empty), for one target.
+  virtual bool vjps_together() const { return false; }
+  virtual void vjps(Context, const Values&, const Tensor& dy, std::span<const Tensor> dx) const { (void)dy, (void)dx; }
 
   virtual Role role(int which) const { return which == 0 ? Role::data : Role::weight; }
   virtual bool linear_in(int) const {

@@ -293,6 +293,15 @@ void Propagator::walk(const Prepared& prepared, const Route& route, std::span<co
     const Node& node = graph_.node(i);
     if (!node.op || node.kind == OpKind::detach) continue;
     const NodeView view(context, prepared.activations, i);
+    if (handed_on.empty() && may_pull_together(route, i)) {
+      std::vector<Message> messages(node.inputs.size());
+      for (size_t which = 0; which < messages.size(); ++which) {
+        if (route.reached[static_cast<size_t>(node.inputs[which])]) messages[which] = message_of(node.inputs[which]);
+      }
+      pull_together(view, out, messages, written);
+      for (int input : node.inputs) written[static_cast<size_t>(input)] = true;
+      continue;
+    }
     bool pulled = false;
     for (int which = 0; which < static_cast<int>(node.inputs.size()); ++which) {
       const size_t input = static_cast<size_t>(node.inputs[static_cast<size_t>(which)]);
@@ -343,6 +352,30 @@ void Propagator::pull_into(const Prepared& prepared, const NodeView& view, const
   }
   if (!handed_on.empty()) add_sums(prepared, input, target, handed_on);
   if (add) kernels_.scale_add(target.data.count(), 1, target.data.floats(), 1, in.data.floats());
+}
+
+bool Propagator::may_pull_together(const Route& route, int node) const {
+  const Rule& rule = *choices_[static_cast<size_t>(node)].rule;
+  if (!rule.pulls_together(graph_, node)) return false;
+  const std::vector<int> inputs = route.reached_only(graph_.node(node).inputs);
+  return std::ranges::all_of(inputs, [&](int input) { return route.form[static_cast<size_t>(input)] == rule.gives(); });
+}
+
+// All edges of a node at once; messages of inputs that are not reached are empty.
+void Propagator::pull_together(const NodeView& view, const Message& out, std::span<const Message> in,
+                               const std::vector<bool>& written) {
+  std::vector<Tensor> targets;
+  for (size_t which = 0; which < in.size(); ++which) {
+    const bool add = written[static_cast<size_t>(view.node().inputs[which])] && !in[which].data.empty();
+    targets.push_back(add ? pool_.take(in[which].data.shape()) : in[which].data);
+  }
+  choices_[static_cast<size_t>(view.index)].rule->pull_together(view, out, targets);
+  for (size_t which = 0; which < in.size(); ++which) {
+    const Tensor &from = targets[which], &to = in[which].data;
+    if (!from.empty() && from.floats() != to.floats()) {
+      kernels_.scale_add(from.count(), 1, from.floats(), 1, to.floats());
+    }
+  }
 }
 
 // In place: R = M * value, or M = R / value with 0 where the value is 0.

@@ -81,6 +81,9 @@ class Propagator {
             int targets, RelevanceTrace& trace);
   void pull_into(const Prepared& prepared, const NodeView& view, const Message& out, int which, const Message& in,
                  bool add, std::span<float> handed_on);
+  void pull_together(const NodeView& view, const Message& out, std::span<const Message> in,
+                     const std::vector<bool>& written);
+  bool may_pull_together(const Route& route, int node) const;
   void convert(const Prepared& prepared, int node, Form from, const Message& message);
   std::span<float> keep_sums(const Prepared& prepared, const Route& route, const Message& message, int node, int first,
                              RelevanceTrace& trace);

@@ -66,6 +66,16 @@ void VjpRule::pull(const NodeView& view, std::span<const Tensor>, const Message&
   view.op().vjp(view.context, {inputs, view.output(), view.saved()}, out.data, out.targets, which, in);
 }
 
+bool VjpRule::pulls_together(const Graph& graph, int node) const {
+  return form_ == Form::multiplier && graph.node(node).op->vjps_together();
+}
+
+void VjpRule::pull_together(const NodeView& view, const Message& out, std::span<const Tensor> in) const {
+  require(out.targets == 1, "[rule] '{}' has one gradient; got {} targets; expected 1", view.node().name, out.targets);
+  const std::vector<Operand> inputs = view.inputs();
+  view.op().vjps(view.context, {inputs, view.output(), view.saved()}, out.data, in);
+}
+
 bool VjpRule::works_in_place(const Graph& graph, int node) const {
   const OpKind kind = graph.node(node).kind;
   return kind == OpKind::relu || kind == OpKind::add;

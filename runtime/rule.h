@@ -74,6 +74,12 @@ class Rule {
                     Tensor in) const = 0;
   // False where the rule has no message for an input: the walk then does not go there, and pull is not called for it.
   virtual bool carries(const Graph&, int, int) const { return true; }
+  // True where the messages of several inputs come out of one computation: pull_together overwrites those of `in` that
+  // are not empty.
+  virtual bool pulls_together(const Graph&, int) const { return false; }
+  virtual void pull_together(const NodeView&, const Message& out, std::span<const Tensor> in) const {
+    (void)out, (void)in;
+  }
   // True where all inputs get the same message, an elementwise function of the output's. Then `in` may be the output's
   // own message, and pull is called for one input only.
   virtual bool works_in_place(const Graph&, int) const { return false; }
@@ -95,6 +101,8 @@ class VjpRule final : public Rule {
   Form takes() const override { return form_; }
   std::string objection(const Graph& graph, int node) const override;
   void pull(const NodeView&, std::span<const Tensor> prepared, const Message& out, int which, Tensor in) const override;
+  bool pulls_together(const Graph& graph, int node) const override;
+  void pull_together(const NodeView&, const Message& out, std::span<const Tensor> in) const override;
   bool works_in_place(const Graph& graph, int node) const override;
 
  private:

@@ -58,6 +58,46 @@ Role BatchNormOp::role(int which) const {
   return which == 0 ? Role::data : which < 3 ? Role::statistics : which == 3 ? Role::weight : Role::bias;
 }
 
+Shape BatchNormTrainOp::infer(std::span<const Shape> in) const {
+  require(in.size() == 3 && in[0].rows() > 0,
+          "[batch_norm_train] wrong number of inputs, or none at all; got {}; expected x, weight and bias", in.size());
+  check_channels(in, 1, "batch_norm_train");
+  return in[0];
+}
+
+Saved BatchNormTrainOp::saved(std::span<const Shape> in) const { return {{2, in[0].columns()}, DType::float32, false}; }
+
+void BatchNormTrainOp::forward(Context context, std::span<const Operand> in, const Fusion& fusion, Tensor out,
+                               Tensor saved) const {
+  context.kernels.batch_norm_train(rows_of(out), epsilon_, fusion.relu, in[0].data(), in[1].data(), in[2].data(),
+                                   saved.floats(), out.floats());
+}
+
+void BatchNormTrainOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int which,
+                           Tensor dx) const {
+  require(targets == 1, "[batch_norm_train] statistics of the batch have one gradient; got {} targets; expected 1",
+          targets);
+  Tensor wanted[3];
+  wanted[which] = dx;
+  vjps(context, v, dy, wanted);
+}
+
+void BatchNormTrainOp::vjps(Context context, const Values& v, const Tensor& dy, std::span<const Tensor> dx) const {
+  const Tensor& x = v.inputs[0].tensor;
+  const int64_t channels = x.shape().columns();
+  const Tensor parameters = context.scratch.take(Shape{2, channels});
+  context.kernels.batch_norm_train_vjp(rows_of(x), epsilon_, x.floats(), v.saved.floats(), v.inputs[1].data(),
+                                       dy.floats(), parameters.floats(), dx[0].empty() ? nullptr : dx[0].floats());
+  for (size_t i = 1; i < 3; ++i) {
+    if (dx[i].empty()) continue;
+    context.kernels.copy(parameters.floats() + static_cast<int64_t>(i - 1) * channels, dx[i].bytes(), dx[i].floats());
+  }
+}
+
+Role BatchNormTrainOp::role(int which) const {
+  return which == 0 ? Role::data : which == 1 ? Role::weight : Role::bias;
+}
+
 Shape BatchStatisticsOp::infer(std::span<const Shape> in) const {
   require(in.size() == 1 && in[0].rows() > 0, "[batch_statistics] needs one non-empty input; got {}; expected x",
           in.empty() ? "none" : in[0].str());

@@ -1,4 +1,5 @@
-// Batch normalisation: with given statistics (eval), and as the two nodes of training, statistics and normalisation.
+// Batch normalisation: with given statistics (eval), with the batch's own (training), and the latter as two nodes,
+// statistics and normalisation.
 // Ioffe and Szegedy, "Batch Normalization", 2015: y = (x - mean) / sqrt(variance + epsilon) * weight + bias, per
 // channel.
 #pragma once
@@ -20,6 +21,26 @@ class BatchNormOp final : public Op {
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
   Role role(int which) const override;
   bool linear_in(int which) const override { return which == 0; }
+
+ private:
+  float epsilon_;
+};
+
+// Inputs: x [..., channels], weight and bias [channels]; the statistics are those of x itself, and gradients go through
+// them. Saved: the statistics, [2, channels], mean and biased variance, from which a trainer updates running values.
+class BatchNormTrainOp final : public Op {
+ public:
+  explicit BatchNormTrainOp(float epsilon) : epsilon_(epsilon) {}
+
+  OpKind kind() const override { return OpKind::batch_norm_train; }
+  Shape infer(std::span<const Shape> in) const override;
+  Saved saved(std::span<const Shape> in) const override;
+  void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
+  void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  bool vjps_together() const override { return true; }
+  void vjps(Context, const Values&, const Tensor& dy, std::span<const Tensor> dx) const override;
+  Role role(int which) const override;
+  bool fuses_relu() const override { return true; }
 
  private:
   float epsilon_;

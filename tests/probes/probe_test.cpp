@@ -6,7 +6,7 @@
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "probes/evaluation.h"
-#include "probes/probe_training.h"
+#include "probes/graph_training.h"
 #include "runtime/error.h"
 #include "runtime/safetensors.h"
 #include "tests/files.h"
@@ -16,6 +16,12 @@ using namespace hp;
 using namespace hp::test;
 
 namespace {
+
+GraphTraining training_of(const Probe& probe, const Shape& features, Kernels& kernels) {
+  Trainee trainee{{}, probe.spec().loss};
+  probe.build(trainee.graph, trainee.graph.input("features", features));
+  return GraphTraining(std::move(trainee), probe.parameters, {}, kernels);
+}
 
 // The loss of a linear head, restated in double precision.
 struct Restated {
@@ -89,16 +95,14 @@ void check_gradient(LossKind loss, bool bias) {
   const auto value = [&] { return restated(weight, offsets); };
 
   CpuKernels kernels;
-  ProbeTraining training(probe, maps.shape(), kernels);
+  GraphTraining training = training_of(probe, maps.shape(), kernels);
   const Tensor targets = Tensor::host({batch, classes});
   const std::vector<int64_t> samples{0, 1, 2, 3, 4, 5};
   write_targets(loss, labels, samples, {targets.floats(), static_cast<size_t>(targets.count())});
-  SgdStep sgd;
-  sgd.learning_rate = 1;  // one step subtracts the gradient
-  training.accumulate(maps, targets, 1);
-  training.update(sgd);
-  training.store();
-  CHECK(training.loss_sum() == doctest::Approx(value()).epsilon(1e-6));
+  training.accumulate(maps, targets);
+  training.update(1);  // one step subtracts the gradient
+  training.store(probe.parameters);
+  CHECK(training.loss_sum() == doctest::Approx(batch * value()).epsilon(1e-6));
   const Tensor moved = probe.parameters.at("head.weight");
   for (size_t i = 0; i < weight.size(); ++i) {
     CHECK(weight[i] - static_cast<double>(moved.floats()[i]) ==
@@ -126,19 +130,16 @@ TEST_CASE("gradients of the parts of a step add up") {
   CpuKernels kernels;
   const ProbeSpec spec{"p", HeadKind::linear, LossKind::ce, true, 0, 0};
   Probe whole = Probe::fresh(spec, 3, class_names(2), 1), parts = Probe::fresh(spec, 3, class_names(2), 1);
-  ProbeTraining one(whole, maps.shape(), kernels), two(parts, maps.shape(), kernels);
-  SgdStep sgd;
+  GraphTraining one = training_of(whole, maps.shape(), kernels), two = training_of(parts, maps.shape(), kernels);
   for (int round = 0; round < 2; ++round) {  // the second round starts from zero again
-    sgd.learning_rate = 0.5F;
-    one.accumulate(maps, targets, 1);
-    one.update(sgd);
-    sgd.learning_rate = 0.25F;  // the parts' losses are means over half the samples
-    two.accumulate(maps.rows(0, 2), targets.rows(0, 2), 1);
-    two.accumulate(maps.rows(2, 4), targets.rows(2, 4), 1);
-    two.update(sgd);
+    one.accumulate(maps, targets);
+    one.update(0.5);
+    two.accumulate(maps.rows(0, 2), targets.rows(0, 2), 0.5F);  // the parts' losses are means over half the samples
+    two.accumulate(maps.rows(2, 4), targets.rows(2, 4), 0.5F);
+    two.update(0.5);
   }
-  one.store();
-  two.store();
+  one.store(whole.parameters);
+  two.store(parts.parameters);
   for (int64_t i = 0; i < 6; ++i) {
     CHECK(parts.parameters.at("head.weight").floats()[i] ==
           doctest::Approx(whole.parameters.at("head.weight").floats()[i]).epsilon(1e-6));

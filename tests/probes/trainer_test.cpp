@@ -104,10 +104,10 @@ TEST_CASE("training follows the optimiser's formula") {
   Recipe recipe = recipe_of(4);
   recipe.batch_size = samples;
   recipe.learning_rate = 0.5;
-  recipe.weight_decay = 0.01;
+  recipe.optimizer.weight_decay = 0.01;
   for (const bool nesterov : {false, true}) {
     CAPTURE(nesterov);
-    recipe.nesterov = nesterov;
+    recipe.optimizer.nesterov = nesterov;
     recipe.schedule = Schedule::s1(4);  // divides by ten at epochs 2 and 3
     Probe probe = probe_with(LossKind::ce);
     std::vector<float> initial = weights_of(probe);
@@ -220,7 +220,7 @@ TEST_CASE("recipes and data that do not fit are refused") {
   const Data data;
   Probe probe = probe_with(LossKind::ce);
   Recipe recipe = recipe_of(1);
-  recipe.momentum = 1;
+  recipe.optimizer.momentum = 1;
   CHECK_THROWS_WITH_AS(train_all({&probe}, data, recipe), doctest::Contains("momentum"), Error);
   CpuKernels kernels;
   std::vector<Probe*> probes{&probe};

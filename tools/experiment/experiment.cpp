@@ -77,9 +77,9 @@ void parse_probes(const json& probes, Experiment& experiment) {
 Recipe parse_recipe(const json& training, uint64_t seed) {
   Recipe recipe;
   recipe.learning_rate = training["learning_rate"];
-  recipe.momentum = training["momentum"];
-  recipe.weight_decay = training["weight_decay"];
-  recipe.nesterov = training["nesterov"];
+  recipe.optimizer.momentum = training["momentum"];
+  recipe.optimizer.weight_decay = training["weight_decay"];
+  recipe.optimizer.nesterov = training["nesterov"];
   recipe.epochs = training["epochs"];
   recipe.batch_size = training["batch_size"];
   recipe.shuffle.seed = seed;

@@ -29,7 +29,7 @@ std::string text_of(const DataConfig& d) {
 std::string text_of(const Recipe& r) {
   std::string rates;
   for (int64_t epoch = 0; epoch < 30; ++epoch) rates += fmt::format(" {}", r.schedule.factor({epoch, 0, 1}));
-  return fmt::format("{} {} {} {} {} {} {}{}", r.learning_rate, r.momentum, r.weight_decay, r.nesterov, r.epochs,
+  return fmt::format("{} {} {} {} {} {} {}{}", r.learning_rate, r.optimizer.momentum, r.optimizer.weight_decay, r.optimizer.nesterov, r.epochs,
                      r.batch_size, r.shuffle.seed, rates);
 }
 

@@ -1,0 +1,225 @@
+#include "probes/training_loop.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/error.h"
+#include "runtime/observer.h"
+
+namespace hp {
+namespace {
+
+constexpr int64_t steps_between_reports = 25;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(std::vector<Learner> learners, TrainingInputs& inputs, const Labels& labels,
+                           const Recipe& recipe, Kernels& kernels, const TrainingOptions& options)
+    : learners_(std::move(learners)),
+      inputs_(inputs),
+      labels_(labels),
+      recipe_(recipe),
+      kernels_(kernels),
+      options_(options) {
+  const int64_t batch = std::min(recipe.batch_size, inputs.size());
+  host_inputs_ = Tensor::host(inputs.batch_shape(batch));
+  device_inputs_ = on_device(host_inputs_);
+  host_targets_ = Tensor::host({batch, labels.classes()});
+  host_labels_ = Tensor::host({batch}, DType::int32);
+  device_labels_ = on_device(host_labels_);
+  ranks_ = Tensor::host({batch}, DType::int32);
+  device_ranks_ = on_device(ranks_);
+  for (const Learner& learner : learners_) {
+    Tensor& targets = device_targets_[learner.training->loss()];
+    if (targets.empty()) targets = allocate(host_targets_.shape(), DType::float32);
+  }
+  at_.tallies.resize(learners_.size());
+}
+
+Tensor TrainingLoop::allocate(const Shape& shape, DType dtype) {
+  const size_t bytes = static_cast<size_t>(shape.count()) * size_of(dtype);
+  return Tensor(shape, dtype, std::make_shared<Storage>(kernels_.allocate(bytes)));
+}
+
+// On the host the kernels read what was gathered; elsewhere a copy.
+Tensor TrainingLoop::on_device(const Tensor& host) {
+  return kernels_.device() == host.device() ? host : allocate(host.shape(), host.dtype());
+}
+
+void TrainingLoop::upload(const Tensor& host, const Tensor& device, int64_t rows) {
+  if (host.bytes_begin() == device.bytes_begin()) return;
+  kernels_.upload(host.bytes_begin(), host.rows(0, rows).bytes(), device.bytes_begin());
+}
+
+TrainingReport TrainingLoop::run() {
+  if (learners_.empty()) return {};
+  resume();
+  start_ = saved_ = Clock::now();
+  bool goes_on = true;
+  while (goes_on && at_.epoch < recipe_.epochs) goes_on = run_epoch() && finish_epoch();
+  if (!goes_on) save_state();
+  return {at_.epoch, at_.curves};
+}
+
+void TrainingLoop::resume() {
+  const StateOptions& state = options_.state;
+  if (!state.resume || state.file.empty() || !std::filesystem::exists(state.file)) return;
+  const TrainingState loaded = load_training_state(state.file, state.experiment, learners_.size());
+  for (size_t i = 0; i < learners_.size(); ++i) learners_[i].training->restore(loaded.learners[i]);
+  at_ = loaded.position;
+  // Complete epochs were handed over before the interruption; a later one hands over its own.
+  if (at_.step == 0) {
+    for (const Learner& learner : learners_) learner.store();
+  }
+}
+
+void TrainingLoop::save_state() {
+  const StateOptions& state = options_.state;
+  if (state.file.empty()) return;
+  TrainingState current{state.experiment, at_, {}};
+  for (const Learner& learner : learners_) current.learners.push_back(learner.training->state());
+  save_training_state(state.file, current);
+  saved_ = Clock::now();
+}
+
+bool TrainingLoop::run_epoch() {
+  const std::vector<int64_t> order = epoch_order(recipe_.shuffle, inputs_.size(), inputs_.row_bytes(), at_.epoch);
+  const auto rows = static_cast<size_t>(recipe_.batch_size * recipe_.accumulate);
+  steps_ = static_cast<int64_t>((order.size() + rows - 1) / rows);
+  require(at_.step <= steps_, "[training] the state is {} steps into an epoch of {}; expected fewer", at_.step, steps_);
+  if (at_.step == 0) {
+    for (const Learner& learner : learners_) learner.training->reset_loss_sum();
+  }
+  factor_ = recipe_.schedule.factor({at_.epoch, std::max<int64_t>(at_.step - 1, 0), steps_});
+  seen_since_ = 0;
+  start_ = Clock::now();
+  inputs_.begin_epoch(at_.epoch, order, static_cast<size_t>(at_.step) * rows);
+  while (at_.step < steps_) {
+    if (options_.cancelled && *options_.cancelled) return false;
+    const size_t begin = static_cast<size_t>(at_.step) * rows;
+    run_step(std::span(order).subspan(begin, std::min(rows, order.size() - begin)));
+    ++at_.step;
+    if (at_.step == steps_ || at_.step % steps_between_reports == 0) collect_losses();
+    if (at_.step < steps_ && seconds_since(saved_) > options_.state.seconds) save_state();
+  }
+  return true;
+}
+
+bool TrainingLoop::finish_epoch() {
+  for (const Learner& learner : learners_) learner.store();
+  Progress finished = progress();
+  if (options_.evaluate) {
+    finished.evaluation = options_.evaluate();
+    if (!finished.evaluation) return false;
+  }
+  at_.curves.push_back(finished);
+  ++at_.epoch;
+  at_.step = at_.seen = 0;
+  at_.tallies.assign(learners_.size(), {});
+  if (at_.epoch < recipe_.epochs) save_state();
+  return true;
+}
+
+void TrainingLoop::run_step(std::span<const int64_t> rows) {
+  const Observed observed(kernels_.observer(), "train/step");
+  factor_ = recipe_.schedule.factor({at_.epoch, at_.step, steps_});
+  const auto batch = static_cast<size_t>(recipe_.batch_size);
+  for (size_t begin = 0; begin < rows.size(); begin += batch) {
+    const auto part = rows.subspan(begin, std::min(batch, rows.size() - begin));
+    run_part(part, static_cast<float>(part.size()) / static_cast<float>(rows.size()));
+  }
+  const Observed updating(kernels_.observer(), "train/update");
+  for (const Learner& learner : learners_) learner.training->update(rate_of(learner) * factor_);
+}
+
+void TrainingLoop::run_part(std::span<const int64_t> rows, float share) {
+  const std::vector<int64_t> read = load_inputs(rows);
+  if (read.empty()) return;
+  const auto count = static_cast<int64_t>(read.size());
+  load_targets(read);
+  for (size_t i = 0; i < learners_.size(); ++i) {
+    GraphTraining& training = *learners_[i].training;
+    training.accumulate(device_inputs_.rows(0, count), device_targets_.at(training.loss()).rows(0, count), share);
+    if (!labels_.multi_label()) count_right(i, count);
+  }
+  at_.seen += count;
+  seen_since_ += count;
+}
+
+std::vector<int64_t> TrainingLoop::load_inputs(std::span<const int64_t> rows) {
+  const Observed observed(kernels_.observer(), "train/features");
+  std::vector<int64_t> read = inputs_.read(rows, host_inputs_.floats());
+  if (!read.empty()) upload(host_inputs_, device_inputs_, static_cast<int64_t>(read.size()));
+  return read;
+}
+
+// Targets once per loss, shared by its learners.
+void TrainingLoop::load_targets(std::span<const int64_t> rows) {
+  const Observed observed(kernels_.observer(), "train/targets");
+  samples_.clear();
+  for (const int64_t row : rows) samples_.push_back(inputs_.sample(row));
+  const auto count = static_cast<int64_t>(rows.size());
+  const Tensor part = host_targets_.rows(0, count);
+  for (const auto& [loss, device] : device_targets_) {
+    write_targets(loss, labels_, samples_, {part.floats(), static_cast<size_t>(part.count())}, recipe_.label_smoothing);
+    kernels_.upload(part.floats(), part.bytes(), device.floats());
+  }
+  if (labels_.multi_label()) return;
+  for (size_t i = 0; i < samples_.size(); ++i) host_labels_.data<int32_t>()[i] = labels_.label(samples_[i]);
+  upload(host_labels_, device_labels_, count);
+}
+
+void TrainingLoop::count_right(size_t learner, int64_t count) {
+  learners_[learner].training->rank_labels(device_labels_.data<int32_t>(), device_ranks_.data<int32_t>());
+  if (device_ranks_.bytes_begin() != ranks_.bytes_begin()) {
+    kernels_.download(device_ranks_.bytes_begin(), device_ranks_.rows(0, count).bytes(), ranks_.bytes_begin());
+  }
+  const int32_t* ranks = ranks_.data<int32_t>();
+  at_.tallies[learner].right += std::count(ranks, ranks + count, 0);
+}
+
+void TrainingLoop::collect_losses() {
+  for (size_t i = 0; i < learners_.size(); ++i) {
+    const double sum = learners_[i].training->loss_sum();
+    if (!std::isfinite(sum)) stop_for(learners_[i]);
+    at_.tallies[i].loss += sum;
+    learners_[i].training->reset_loss_sum();
+  }
+  if (options_.progress) options_.progress(progress());
+}
+
+void TrainingLoop::stop_for(const Learner& learner) const {
+  const double rate = rate_of(learner);
+  fail(
+      "[trainer] the loss of probe '{}' is not finite in epoch {} before step {}; got learning rate {}; expected a "
+      "smaller one: try {} (finished epochs are kept: {})",
+      learner.name, at_.epoch, at_.step, rate, rate / 10, at_.epoch);
+}
+
+double TrainingLoop::rate_of(const Learner& learner) const {
+  return learner.learning_rate > 0 ? learner.learning_rate : recipe_.learning_rate;
+}
+
+Progress TrainingLoop::progress() const {
+  Progress progress{.epoch = at_.epoch,
+                    .epochs = recipe_.epochs,
+                    .step = at_.step,
+                    .steps = steps_,
+                    .seen = at_.seen,
+                    .learning_rate = recipe_.learning_rate * factor_,
+                    .samples_per_second = static_cast<double>(seen_since_) / std::max(seconds_since(start_), 1e-9),
+                    .probes = {},
+                    .evaluation = {}};
+  const auto seen = static_cast<double>(std::max<int64_t>(at_.seen, 1));
+  for (size_t i = 0; i < learners_.size(); ++i) {
+    const double top1 = labels_.multi_label() ? -1 : static_cast<double>(at_.tallies[i].right) / seen;
+    progress.probes.push_back({learners_[i].name, at_.tallies[i].loss / seen, top1});
+  }
+  return progress;
+}
+
+}  // namespace hp

@@ -1,0 +1,30 @@
+// The form of a graph for training steps: batch norms with given statistics become batch norms of the batch's own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/graph.h"
+
+namespace hp {
+
+// A batch norm whose statistics a trainer must follow: running = (1 - momentum) running + momentum * batch, the
+// variance unbiased (torch's convention).
+struct BatchNormInTraining {
+  int node = -1;               // of the training form; Activations::saved(node) is [2, channels], mean and variance
+  std::string mean, variance;  // parameters of the running values
+  int64_t values = 0;          // that each channel's statistics are taken over
+};
+
+struct TrainingForm {
+  Graph graph;  // nodes keep their names and aliases; parameters of running statistics are gone
+  std::vector<BatchNormInTraining> norms;
+};
+
+// Batch norms with a weight and a bias are changed; others (the normalisation of the input) stay.
+TrainingForm training_form(const Graph& graph);
+
+// Parameters that have a gradient: all that some op reads otherwise than as statistics.
+std::vector<int> trained_parameters(const Graph& graph);
+
+}  // namespace hp
