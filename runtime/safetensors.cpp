@@ -17,6 +17,9 @@ static_assert(std::endian::native == std::endian::little, "the data is read and 
 
 constexpr size_t length_bytes = 8;
 constexpr uint64_t longest_header = 100'000'000;
+// A header byte becomes at most 12 bytes of entries: so a small file stays small in memory, and a large one may have
+// many tensors.
+constexpr uint64_t free_header = uint64_t{4} << 20, header_share = 16;
 constexpr size_t data_alignment = 64;
 
 std::string_view header_text(std::span<const std::byte> file, std::string_view where) {
@@ -28,6 +31,10 @@ std::string_view header_text(std::span<const std::byte> file, std::string_view w
           length, longest_header);
   require(length <= file.size() - length_bytes, "[safetensors] {}: the header is cut off; got {} bytes; expected {}",
           where, file.size() - length_bytes, length);
+  require(length <= free_header + file.size() / header_share,
+          "[safetensors] {}: header too large for its file; got {} bytes; expected at most {}; the file is damaged or "
+          "hostile",
+          where, length, free_header + file.size() / header_share);
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + length_bytes, length);
   require(text.starts_with('{'), "[safetensors] {}: the header is not a JSON object; expected it to start with '{{'",
           where);

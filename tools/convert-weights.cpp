@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -67,6 +68,7 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 int main(int count, char** values) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file above the limit is an error of that file, not the end
   CLI::App app("Converts the weights of a vision backbone to safetensors with canonical names.", "convert-weights");
   Arguments arguments;
   try {

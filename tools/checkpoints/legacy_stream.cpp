@@ -75,7 +75,7 @@ std::vector<std::span<const std::byte>> cut_storages(std::span<const std::byte> 
 }  // namespace
 
 Checkpoint read_legacy_stream(MappedFile file) {
-  PickleHeap heap;
+  PickleHeap heap(file.bytes().size() + spare_bytes);
   TorchObjects objects(heap);
   Unpickler unpickler(file.bytes(), heap, objects);
   check_preamble(unpickler, heap);

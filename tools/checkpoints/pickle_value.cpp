@@ -9,6 +9,10 @@ namespace {
 constexpr size_t most_values = 8'000'000;
 constexpr size_t most_references = 64'000'000;
 
+// Upper bounds, with what growing vectors hold twice.
+constexpr uint64_t bytes_of_value = sizeof(Value) + 3 * sizeof(ValueId) + 8, bytes_of_container = 32,
+                   bytes_of_reference = 3 * sizeof(ValueId);
+
 struct Describe {
   std::string operator()(const None&) const { return "None"; }
   std::string operator()(bool value) const { return value ? "True" : "False"; }
@@ -33,6 +37,7 @@ struct Describe {
 ValueId PickleHeap::add(Value value) {
   require(values_.size() < most_values, "[pickle] too many values; expected at most {}; the file is damaged or hostile",
           most_values);
+  charge_bytes(bytes_of_value);
   values_.push_back(std::move(value));
   return static_cast<ValueId>(values_.size() - 1);
 }
@@ -47,6 +52,15 @@ void PickleHeap::charge(size_t references) {
           "[pickle] containers too large; expected at most {} members in all; the file is damaged or hostile",
           most_references);
   charged_ += references;
+  charge_bytes(bytes_of_container + references * bytes_of_reference);
+}
+
+void PickleHeap::charge_bytes(uint64_t bytes) {
+  require(bytes <= most_bytes_ - bytes_,
+          "[pickle] the objects need more memory than the size of the file explains; expected at most {} bytes; the "
+          "file is damaged or hostile",
+          most_bytes_);
+  bytes_ += bytes;
 }
 
 std::string describe(const PickleHeap& heap, ValueId id) { return std::visit(Describe{}, heap[id]); }

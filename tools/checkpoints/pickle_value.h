@@ -54,6 +54,9 @@ using Value = std::variant<None, bool, int64_t, double, BigInteger, Text, Bytes,
 // Texts point into the bytes of the pickle, which must outlive the heap.
 class PickleHeap {
  public:
+  PickleHeap() = default;
+  explicit PickleHeap(uint64_t most_bytes) : most_bytes_(most_bytes) {}
+
   ValueId add(Value value);
   Value& operator[](ValueId id) { return values_[id]; }
   const Value& operator[](ValueId id) const { return values_[id]; }
@@ -68,11 +71,18 @@ class PickleHeap {
   // Every copied reference is charged, so that a small file cannot ask for much work. Throws hp::Error beyond the
   // limit.
   void charge(size_t references);
+  // Memory that was, or is about to be, taken for what the pickle says, here or elsewhere. Throws hp::Error beyond the
+  // limit.
+  void charge_bytes(uint64_t bytes);
 
  private:
   std::deque<Value> values_;
   size_t charged_ = 0;
+  uint64_t most_bytes_ = UINT64_MAX, bytes_ = 0;
 };
+
+// A checkpoint may take as many bytes as its file has, and these: opcodes of one byte make values of fifty.
+inline constexpr uint64_t spare_bytes = uint64_t{40} << 20;
 
 // "a number (0.5)", "a list of 3", "an object of argparse.Namespace": for messages.
 std::string describe(const PickleHeap& heap, ValueId id);

@@ -172,6 +172,7 @@ ValueId TorchObjects::tensor(const std::vector<ValueId>& arguments, bool typed_b
           "file is damaged",
           tensor.view.shape.str(), tensor.view.offset, count);
   tensor.view.offset += first;
+  heap_.charge_bytes(3 * sizeof(TorchTensor));
   tensors_.push_back(tensor);
   return heap_.add(TensorNumber{static_cast<uint32_t>(tensors_.size() - 1)});
 }
@@ -195,6 +196,8 @@ ValueId TorchObjects::persistent(ValueId id) {
           "[pickle] a storage has an impossible length; got {}; expected 0 or more elements", elements);
 
   const auto [known, added] = storage_of_key_.emplace(key->text, static_cast<uint32_t>(storages_.size()));
+  constexpr uint64_t bytes_of_entry = 64;
+  heap_.charge_bytes(bytes_of_entry + 3 * sizeof(TorchStorage));
   if (added) storages_.push_back({key->text, *type, elements});
   const TorchStorage& storage = storages_[known->second];
   require(storage.type == *type && storage.elements == elements,

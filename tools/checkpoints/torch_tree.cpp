@@ -10,10 +10,12 @@ constexpr int deepest = 32;
 constexpr size_t most_names = 1'000'000;
 constexpr size_t longest_name = 1024;
 constexpr size_t most_name_bytes = 128'000'000;
+// Of a name here and wherever it is looked up.
+constexpr uint64_t bytes_of_name = 4 * sizeof(CheckpointTensor), copies_of_name = 8;
 
 class Flattener {
  public:
-  Flattener(const PickleHeap& heap, const TorchObjects& objects, Checkpoint& checkpoint)
+  Flattener(PickleHeap& heap, const TorchObjects& objects, Checkpoint& checkpoint)
       : heap_(heap), objects_(objects), checkpoint_(checkpoint) {}
 
   void visit(ValueId id, const std::string& name, int depth) {
@@ -41,6 +43,7 @@ class Flattener {
               printable(path), longest_name);
       require(names_ <= most_names && bytes_ <= most_name_bytes,
               "[checkpoint] too many names; expected at most {}; the file is damaged or hostile", most_names);
+      heap_.charge_bytes(bytes_of_name + copies_of_name * path.size());
       visit(value, path, depth + 1);
     }
   }
@@ -51,7 +54,7 @@ class Flattener {
     return fmt::format("({})", describe(heap_, key));
   }
 
-  const PickleHeap& heap_;
+  PickleHeap& heap_;
   const TorchObjects& objects_;
   Checkpoint& checkpoint_;
   size_t names_ = 0, bytes_ = 0;
@@ -59,7 +62,7 @@ class Flattener {
 
 }  // namespace
 
-void flatten(const PickleHeap& heap, const TorchObjects& objects, ValueId root, Checkpoint& checkpoint) {
+void flatten(PickleHeap& heap, const TorchObjects& objects, ValueId root, Checkpoint& checkpoint) {
   Flattener(heap, objects, checkpoint).visit(root, "", 0);
 }
 

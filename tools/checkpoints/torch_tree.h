@@ -9,6 +9,6 @@ namespace hp {
 // Fills `tensors` and `items` of the checkpoint with everything that the dictionaries below `root` hold, in their
 // order. Dictionaries that contain themselves, are nested deeper than any checkpoint's, or unfold to millions of names
 // are refused.
-void flatten(const PickleHeap& heap, const TorchObjects& objects, ValueId root, Checkpoint& checkpoint);
+void flatten(PickleHeap& heap, const TorchObjects& objects, ValueId root, Checkpoint& checkpoint);
 
 }  // namespace hp

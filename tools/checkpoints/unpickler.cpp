@@ -209,6 +209,7 @@ bool Unpickler::step_stack(unsigned char opcode) {
       little_endian<uint64_t>();
       return true;  // a hint for readers of streams
     case MARK:
+      heap_.charge_bytes(3 * sizeof(size_t));
       marks_.push_back(stack_.size());
       return true;
     case POP:
@@ -222,7 +223,7 @@ bool Unpickler::step_stack(unsigned char opcode) {
       pop_to_mark();
       return true;
     case DUP:
-      stack_.push_back(top());
+      push_again(top());
       return true;
     case BINGET:
       recall(little_endian<uint8_t>());
@@ -248,7 +249,7 @@ bool Unpickler::step_object(unsigned char opcode) {
   switch (opcode) {
     case GLOBAL: {
       const std::string_view module = line(), name = line();
-      stack_.push_back(objects_.global(module, name));
+      push_again(objects_.global(module, name));
       return true;
     }
     case STACK_GLOBAL: {
@@ -256,13 +257,13 @@ bool Unpickler::step_object(unsigned char opcode) {
       const auto *name_text = heap_.as<Text>(name), *module_text = heap_.as<Text>(module);
       require(name_text && module_text, "[pickle] a global is named by {} and {}; expected two texts",
               describe(heap_, module), describe(heap_, name));
-      stack_.push_back(objects_.global(module_text->text, name_text->text));
+      push_again(objects_.global(module_text->text, name_text->text));
       return true;
     }
     case REDUCE:
     case NEWOBJ: {
       const ValueId arguments = pop(), callable = pop();
-      stack_.push_back(objects_.call(callable, arguments));
+      push_again(objects_.call(callable, arguments));
       return true;
     }
     case BUILD:  // the object's attributes, such as a state dict's _metadata: nothing that weights need
@@ -271,7 +272,7 @@ bool Unpickler::step_object(unsigned char opcode) {
       return true;
     case BINPERSID: {
       const ValueId id = pop();
-      stack_.push_back(objects_.persistent(id));
+      push_again(objects_.persistent(id));
       return true;
     }
     default:
@@ -312,6 +313,11 @@ Value Unpickler::big_integer(uint64_t count) {
   return value;
 }
 
+void Unpickler::push_again(ValueId id) {
+  heap_.charge_bytes(3 * sizeof(ValueId));
+  stack_.push_back(id);
+}
+
 ValueId Unpickler::pop() {
   const ValueId id = top();
   stack_.pop_back();
@@ -335,17 +341,22 @@ std::vector<ValueId> Unpickler::pop_to_mark() {
 }
 
 void Unpickler::push_tuple(size_t count) {
+  heap_.charge(count);
   std::vector<ValueId> items(count);
   for (size_t i = count; i > 0; --i) items[i - 1] = pop();
   push(Sequence{Sequence::Kind::tuple, std::move(items)});
 }
 
-void Unpickler::memoize(uint32_t key) { memo_[key] = top(); }
+void Unpickler::memoize(uint32_t key) {
+  constexpr uint64_t bytes_of_entry = 64;
+  heap_.charge_bytes(bytes_of_entry);
+  memo_[key] = top();
+}
 
 void Unpickler::recall(uint32_t key) {
   const auto found = memo_.find(key);
   require(found != memo_.end(), "[pickle] value {} was never remembered; the file is damaged", key);
-  stack_.push_back(found->second);
+  push_again(found->second);
 }
 
 // Subclasses of list and dict are foreign objects here; what is put into them is dropped.
@@ -363,6 +374,7 @@ void Unpickler::set_items(ValueId container, const std::vector<ValueId>& items) 
   if (std::holds_alternative<Foreign>(heap_[container])) return;
   auto* dict = std::get_if<Dict>(&heap_[container]);
   require(dict != nullptr, "[pickle] items are set in {}; expected a dictionary", describe(heap_, container));
+  heap_.charge(items.size());
   for (size_t i = 0; i < items.size(); i += 2) dict->items.emplace_back(items[i], items[i + 1]);
 }
 

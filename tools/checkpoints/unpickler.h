@@ -40,6 +40,7 @@ class Unpickler {
   Value big_integer(uint64_t count);
 
   void push(Value value) { stack_.push_back(heap_.add(std::move(value))); }
+  void push_again(ValueId id);
   ValueId pop();
   ValueId top();
   std::vector<ValueId> pop_to_mark();

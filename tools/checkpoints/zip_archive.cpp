@@ -14,6 +14,9 @@ struct CloseMember {
 
 // Deflate cannot pack more than this many bytes into one, plus a few for a short member.
 constexpr uint64_t largest_ratio = 1032;
+// What a member may unpack to beyond the size of the archive: weights do not shrink, so larger ones are there to fill
+// the memory.
+constexpr uint64_t spare_unpacked = uint64_t{32} << 20;
 
 ZipMember checked_member(const zip_stat_t& facts, uint64_t file_bytes) {
   constexpr zip_uint64_t needed =
@@ -30,6 +33,11 @@ ZipMember checked_member(const zip_stat_t& facts, uint64_t file_bytes) {
       facts.comp_method == ZIP_CM_STORE ? facts.size == facts.comp_size : facts.size / largest_ratio <= facts.comp_size;
   require(possible, "[zip] member {} has an impossible size; got {} bytes from {}; the archive is damaged or hostile",
           name, facts.size, facts.comp_size);
+  require(
+      facts.size <= file_bytes + spare_unpacked,
+      "[zip] member {} unpacks to {} bytes from an archive of {}; expected at most {}; if you trust it, unpack it and "
+      "pack it again without compression (zip -0)",
+      name, facts.size, file_bytes, file_bytes + spare_unpacked);
   return {facts.index, facts.size};
 }
 

@@ -91,12 +91,9 @@ Checkpoint read_zip(MappedFile file) {
   ZipArchive archive(file.bytes());
   const std::string folder = find_folder(archive);
   check_format(archive, folder);
-  constexpr uint64_t largest_pickle = 500'000'000;
-  require(archive.find(folder + "data.pkl")->bytes <= largest_pickle,
-          "[checkpoint] data.pkl is too large; got {} bytes; expected at most {}",
-          archive.find(folder + "data.pkl")->bytes, largest_pickle);
   const std::vector<std::byte> pickle = archive.read(folder + "data.pkl");
-  PickleHeap heap;
+  PickleHeap heap(file.bytes().size() + spare_bytes);
+  heap.charge_bytes(pickle.size());
   TorchObjects objects(heap);
   Unpickler unpickler(pickle, heap, objects);
   const ValueId root = unpickler.read();

@@ -3,7 +3,9 @@
 #include <sys/wait.h>
 
 #include <cstdlib>
+#include <iterator>
 
+#include "runtime/error.h"
 #include "runtime/safetensors.h"
 #include "tests/files.h"
 #include "tests/places.h"
@@ -84,4 +86,19 @@ TEST_CASE("convert-weights: wrong usage is 2, help is 0") {
   const Run help = run(folder, "--help");
   CHECK(help.code == 0);
   CHECK(contains(help.output, "resnet-torchvision"));
+}
+
+TEST_CASE("convert-weights: a disk that is full leaves what was there, and nothing else") {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "out");
+  const std::string output = (folder / "out/r18.safetensors").string();
+  hp::test::write_file(output, "old");
+  const std::string out = (folder / "stdout").string(), err = (folder / "stderr").string();
+  const int status = std::system(
+      fmt::format("ulimit -f 2000; {} {}resnet18_zip.pth -o {} >{} 2>{}", HP_CONVERT_WEIGHTS, files, output, out, err)
+          .c_str());
+  CHECK(WEXITSTATUS(status) == 1);
+  CHECK_MESSAGE(contains(read_file(err), "cannot write " + output + ": File too large"), read_file(err));
+  CHECK(read_file(output) == "old");
+  CHECK(std::distance(std::filesystem::directory_iterator(folder / "out"), {}) == 1);
 }
