@@ -8,13 +8,17 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
+#include <new>
+
 #include "runtime/error.h"
 #include "tools/data/exif.h"
 
 namespace hp {
 namespace {
 
-constexpr int max_scans = 500;  // a tiny progressive file can ask for millions of passes over the picture
+// A tiny progressive file can ask for millions of passes over a large picture.
+constexpr int max_scans = 500;
+constexpr int64_t max_block_visits = 400'000'000;
 
 // libjpeg reports an error by a function that must not return. It jumps back into a member of JpegReader; between
 // setjmp and longjmp there are only C frames and trivial locals, so no destructor is skipped.
@@ -23,6 +27,14 @@ struct JpegFailure {
   std::jmp_buf back;
   char text[JMSG_LENGTH_MAX];
 };
+
+// Of 8 x 8 coefficients, in all channels.
+int64_t blocks_of(const jpeg_decompress_struct& info) {
+  int64_t blocks = 0;
+  for (int i = 0; i < info.num_components; ++i)
+    blocks += int64_t{info.comp_info[i].width_in_blocks} * info.comp_info[i].height_in_blocks;
+  return blocks;
+}
 
 [[noreturn]] void on_error(j_common_ptr info) {
   auto* failure = reinterpret_cast<JpegFailure*>(info->err);
@@ -35,9 +47,11 @@ void on_message(j_common_ptr info, int level) {
 }
 
 void on_progress(j_common_ptr info) {
-  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= max_scans) return;
+  const auto* decompress = reinterpret_cast<j_decompress_ptr>(info);
+  const int scans = decompress->input_scan_number;
+  if (scans <= max_scans && scans * blocks_of(*decompress) <= max_block_visits) return;
   auto* failure = reinterpret_cast<JpegFailure*>(info->err);
-  std::snprintf(failure->text, sizeof failure->text, "more than %d scans", max_scans);
+  std::snprintf(failure->text, sizeof failure->text, "%d scans, more than a picture of this size needs", scans);
   std::longjmp(failure->back, 1);
 }
 
@@ -87,7 +101,10 @@ class JpegReader {
   int64_t width() const { return info_.image_width; }
   int64_t height() const { return info_.image_height; }
   int channels() const { return info_.num_components; }
+  // Whether the file can hold its picture: Huffman codes spend at least one bit on a block.
+  bool plausible(size_t bytes) const { return info_.arith_code || blocks_of(info_) <= static_cast<int64_t>(bytes) * 8; }
   const char* error() const { return failure_.text; }
+  bool out_of_memory() const { return failure_.manager.msg_code == JERR_OUT_OF_MEMORY; }
 
   int orientation() const {
     static constexpr uint8_t mark[] = {'E', 'x', 'i', 'f', 0, 0};
@@ -132,11 +149,14 @@ void rgb_from_grey(std::span<const uint8_t> grey, Image& image) {
 Image decode_jpeg(std::span<const uint8_t> bytes, std::string_view name) {
   JpegReader reader;
   const auto check = [&](bool done) {
+    if (!done && reader.out_of_memory()) throw std::bad_alloc();  // no fault of the file's
     require(done, "[image] {}: not a readable JPEG file: {}", name, reader.error());
   };
   check(reader.read_header(bytes));
   require(reader.width() * reader.height() <= max_image_area, "[image] {}: {} x {} pixels; expected at most {} pixels",
           name, reader.width(), reader.height(), max_image_area);
+  require(reader.plausible(bytes.size()), "[image] {}: truncated JPEG file; got {} bytes for {} x {} pixels", name,
+          bytes.size(), reader.width(), reader.height());
   const int channels = reader.channels();
   require(channels == 1 || channels == 3 || channels == 4, "[image] {}: JPEG with {} channels; expected 1, 3 or 4",
           name, channels);

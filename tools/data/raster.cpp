@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdlib>
 #include <memory>
+#include <new>
 
 #include "runtime/error.h"
 #include "tools/data/exif.h"
@@ -98,6 +99,8 @@ Image decode_with_stb(std::span<const uint8_t> bytes, std::string_view name) {
   }
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, 3), std::free);
+  if (!pixels && std::string_view(stbi_failure_reason()) == "outofmem")
+    throw std::bad_alloc();  // no fault of the file's
   require(pixels != nullptr, "[image] {}: not a readable picture: {}", name, stbi_failure_reason());
   Image image(height, width);
   std::copy_n(pixels.get(), image.pixels.size(), image.pixels.begin());

@@ -1,0 +1,11 @@
+// PyTorch's zip container.
+#include "tests/fuzz/checkpoint_target.h"
+#include "tests/fuzz/target.h"
+#include "tools/checkpoints/containers.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace hp;
+  const std::filesystem::path file = fuzz::as_file({data, size});
+  fuzz::refuse_or([&] { fuzz::use(read_zip(MappedFile(file))); });
+  return 0;
+}
