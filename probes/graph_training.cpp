@@ -94,14 +94,14 @@ void GraphTraining::follow_statistics(const Pass& pass) {
   for (const BatchNormInTraining& norm : pass.form.norms) {
     const Tensor& batch = last_.saved(norm.node);
     const int64_t channels = batch.shape()[1];
-    const auto values = static_cast<float>(norm.values);
-    const float unbiased = norm.values > 1 ? values / (values - 1) : 1.0f;
     const struct {
       const std::string& name;
       const float* from;
       float factor;
-    } parts[] = {{norm.mean, batch.floats(), 1}, {norm.variance, batch.floats() + channels, unbiased}};
+    } parts[] = {{norm.mean, batch.floats(), 1},
+                 {norm.variance, batch.floats() + channels, static_cast<float>(norm.variance_factor())}};
     for (const auto& part : parts) {
+      if (part.name.empty()) continue;
       Weight& running = parameters_.weight(part.name);
       kernels_.scale_add(channels, statistics_momentum * part.factor, part.from, 1 - statistics_momentum,
                          running.tensor().floats());

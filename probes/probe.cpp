@@ -1,15 +1,14 @@
 #include "probes/probe.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/error.h"
 #include "runtime/fold.h"
 #include "runtime/ops/activation.h"
-#include "runtime/ops/conv.h"
 #include "runtime/ops/pool.h"
 #include "runtime/ops/shape_ops.h"
 #include "runtime/random.h"
-#include "runtime/text.h"
 
 namespace hp {
 namespace {
@@ -29,32 +28,52 @@ Tensor host_copy(const Tensor& tensor, Shape shape) {
 
 }  // namespace
 
-std::string_view name_of(HeadKind kind) { return kind == HeadKind::linear ? "linear" : "converted"; }
-
-HeadKind head_kind(std::string_view name) {
-  for (const HeadKind kind : {HeadKind::linear, HeadKind::converted}) {
-    if (name_of(kind) == name) return kind;
-  }
-  fail("[probe] unknown head; got {}; expected linear or converted", printable(name));
-}
-
 float off_logit(int64_t classes) { return static_cast<float>(-std::log(static_cast<double>(classes) - 1)); }
+
+float protocol_logit_constant(const ProbeSpec& spec, int64_t classes, bool multi_label) {
+  const bool shifted_mlp = spec.head == HeadKind::mlp && spec.loss != LossKind::ce && !spec.bias;
+  return !multi_label && (is_bcos(spec.head) || shifted_mlp) ? off_logit(classes) : 0.0F;
+}
 
 Probe::Probe(ProbeSpec spec, int64_t channels, std::vector<std::string> classes)
     : spec_(std::move(spec)), channels_(channels), classes_(std::move(classes)) {
-  require(channels_ >= 1, "[probe] '{}': no feature channels; got {}; expected at least 1", spec_.name, channels_);
-  require(class_count() >= 2, "[probe] '{}': too few classes; got {}; expected at least 2", spec_.name, class_count());
-  require(std::isfinite(spec_.logit_constant), "[probe] '{}': the logit constant is not finite; got {}", spec_.name,
+  const std::string& name = spec_.name;
+  const bool mlp = spec_.head == HeadKind::mlp || spec_.head == HeadKind::bcos_mlp;
+  if (spec_.layers == 0) spec_.layers = mlp ? 3 : 1;
+  if (spec_.hidden == 0 || !mlp) spec_.hidden = channels_;
+  if (is_bcos(spec_.head)) spec_.bias = false;
+  require(channels_ >= 1, "[probe] '{}': no feature channels; got {}; expected at least 1", name, channels_);
+  require(class_count() >= 2, "[probe] '{}': too few classes; got {}; expected at least 2", name, class_count());
+  require(std::isfinite(spec_.logit_constant), "[probe] '{}': the logit constant is not finite; got {}", name,
           spec_.logit_constant);
+  require(std::isfinite(spec_.temperature) && spec_.temperature > 0,
+          "[probe] '{}': temperature out of range; got {}; expected above 0", name, spec_.temperature);
+  require(spec_.hidden >= 1, "[probe] '{}': hidden out of range; got {}; expected at least 1", name, spec_.hidden);
+  require(mlp ? spec_.layers >= 2 && spec_.layers <= ProbeSpec::max_layers : spec_.layers == 1,
+          "[probe] '{}': layers do not fit head {}; got {}; expected {}", name, name_of(spec_.head), spec_.layers,
+          mlp ? fmt::format("2 to {} (one layer is {})", ProbeSpec::max_layers,
+                            is_bcos(spec_.head) ? "bcos-linear" : "linear")
+              : std::string("1 (more are mlp or bcos-mlp)"));
+  require(std::isfinite(spec_.b) && spec_.b >= 1, "[probe] '{}': b out of range; got {}; expected 1 or more", name,
+          spec_.b);
+}
+
+HeadShape Probe::shape() const {
+  return {spec_.head, channels_, spec_.hidden, class_count(), spec_.layers, spec_.bias, spec_.b};
 }
 
 Probe Probe::fresh(ProbeSpec spec, int64_t channels, std::vector<std::string> classes, uint64_t seed) {
   require(spec.head != HeadKind::converted,
           "[probe] '{}': a converted head has its weights already; expected the head of a checkpoint", spec.name);
   Probe probe(std::move(spec), channels, std::move(classes));
-  const auto bound = static_cast<float>(1 / std::sqrt(static_cast<double>(channels)));
-  probe.parameters.set("head.weight", uniform({probe.class_count(), channels, 1, 1}, seed, "head.weight", bound));
-  if (probe.spec_.bias) probe.parameters.set("head.bias", uniform({probe.class_count()}, seed, "head.bias", bound));
+  for (const HeadParameter& parameter : head_parameters(probe.shape())) {
+    const float bound = parameter.start == HeadParameter::Start::uniform
+                            ? static_cast<float>(1 / std::sqrt(static_cast<double>(parameter.inputs)))
+                            : 0.0F;
+    const Tensor values = uniform(parameter.shape, seed, parameter.name, bound);
+    if (parameter.start == HeadParameter::Start::one) std::fill_n(values.floats(), values.count(), 1.0F);
+    probe.parameters.set(parameter.name, values);
+  }
   probe.provenance["seed"] = std::to_string(seed);
   return probe;
 }
@@ -90,21 +109,20 @@ Value Probe::build(Graph& graph, Value features) const {
   require(shape.rank() == 4 && shape[3] == channels_,
           "[probe] '{}': features do not fit; got {}; expected [batch, height, width, {}]", spec_.name, shape.str(),
           channels_);
-  std::vector<Value> inputs{features, graph.parameter("head.weight", {class_count(), channels_, 1, 1})};
-  if (spec_.bias) inputs.push_back(graph.parameter("head.bias", {class_count()}));
-  const Value map = graph.add(std::make_shared<Conv2dOp>(Conv2dOp::Params{}), inputs, "head");
+  const Value map = build_head(graph, features, this->shape());
   const Value pooled = graph.add(std::make_shared<AvgPoolOp>(), {map}, "head.pool");
-  const bool shifted = spec_.logit_constant != 0;
+  const bool changed = spec_.logit_constant != 0 || spec_.temperature != 1;
   const Value flat =
-      graph.add(std::make_shared<ReshapeOp>(Shape{class_count()}), {pooled}, shifted ? "head.flat" : "logits");
-  if (!shifted) return flat;
-  return graph.add(std::make_shared<AffineOp>(1.0F, spec_.logit_constant), {flat}, "logits");
+      graph.add(std::make_shared<ReshapeOp>(Shape{class_count()}), {pooled}, changed ? "head.flat" : "logits");
+  if (!changed) return flat;
+  return graph.add(std::make_shared<AffineOp>(1 / spec_.temperature, spec_.logit_constant), {flat}, "logits");
 }
 
 Head Probe::head(const Shape& features, bool nonnegative, Kernels& kernels) const {
-  Head head{spec_.name, {}, on_device(parameters, kernels)};
-  build(head.graph, head.graph.input("features", features, nonnegative));
-  return head;
+  Graph graph;
+  build(graph, graph.input("features", features, nonnegative));
+  Folded folded = fold_batch_norm(graph, parameters);
+  return {spec_.name, std::move(folded.graph), on_device(folded.parameters, kernels)};
 }
 
 }  // namespace hp

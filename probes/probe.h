@@ -8,19 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "probes/heads.h"
 #include "probes/loss.h"
 #include "runtime/graph.h"
 #include "runtime/kernels.h"
 #include "runtime/parameters.h"
 
 namespace hp {
-
-// linear: one 1x1 convolution, pooled afterwards (protocol.md 3.1). converted: the same with the classifier that a
-// checkpoint came with, which is not trained.
-enum class HeadKind { linear, converted };
-
-std::string_view name_of(HeadKind);
-HeadKind head_kind(std::string_view name);  // throws hp::Error that lists the kinds
 
 // What an experiment says about a probe.
 struct ProbeSpec {
@@ -30,10 +24,19 @@ struct ProbeSpec {
   bool bias = true;
   float logit_constant = 0;  // added to every logit; off_logit() makes every class 1/classes likely under a sigmoid
   double learning_rate = 0;  // 0: that of the recipe
+  int layers = 0;            // convolutions, at most max_layers; 0: 1 for linear kinds, 3 for MLPs
+  int64_t hidden = 0;        // channels between two layers; 0: those of the features
+  float b = 2;               // the exponent B of B-cos heads
+  float temperature = 1;     // logits are divided by it before the constant is added
+  static constexpr int max_layers = 8;
 };
 
 // -ln(classes - 1), the logit of probability 1/classes (protocol.md 3.2).
 float off_logit(int64_t classes);
+
+// The constant that the protocol gives to a probe where an experiment says nothing (protocol.md 3.2 and 3.7): off_logit
+// for B-cos heads and for MLPs with a binary loss and no biases, 0 for all others and for multi-label data.
+float protocol_logit_constant(const ProbeSpec& spec, int64_t classes, bool multi_label);
 
 // A head for one shape of feature maps: input "features" [batch, height, width, channels], output "logits" [batch,
 // classes]. Its parameters lie on the kernels' device.
@@ -45,11 +48,12 @@ struct Head {
   int logits() const { return graph.find("logits"); }
 };
 
-// Parameters: "head.weight" [classes, channels, 1, 1] and, with bias, "head.bias" [classes], in host memory.
+// Parameters: those of head_parameters(), in host memory; running statistics among them.
 class Probe {
  public:
-  // Weight and bias uniform in +-1/sqrt(channels), as torch initialises a convolution (protocol.md 3.2). The numbers
+  // Weights and biases uniform in +-1/sqrt(inputs), as torch initialises a convolution (protocol.md 3.2). The numbers
   // depend on the seed and the parameter's name only, so that probes with different losses start from the same point.
+  // Throws hp::Error where the settings do not fit the kind of head.
   static Probe fresh(ProbeSpec spec, int64_t channels, std::vector<std::string> classes, uint64_t seed);
   // The classifier of a checkpoint: head.weight [classes, channels] (or with two extents of 1 more) and head.bias, if
   // any, of a converted backbone file. Throws hp::Error if there is none or it has other sizes.
@@ -61,9 +65,9 @@ class Probe {
   void save(const std::filesystem::path& path) const;
 
   // Appends the head to a graph with features [batch, height, width, channels]; the result is [batch, classes]. Nodes:
-  // "head" (the 1x1 convolution; its output is the map of logits), "head.pool", "logits".
+  // those of build_head(), "head.pool", "logits".
   Value build(Graph& graph, Value features) const;
-  // `nonnegative`: the features come out of a ReLU.
+  // For evaluation, its batch norms folded. `nonnegative`: the features come out of a ReLU.
   Head head(const Shape& features, bool nonnegative, Kernels& kernels) const;
 
   const ProbeSpec& spec() const { return spec_; }
@@ -71,8 +75,7 @@ class Probe {
   int64_t class_count() const { return static_cast<int64_t>(classes_.size()); }
   int64_t channels() const { return channels_; }
   bool trainable() const { return spec_.head != HeadKind::converted; }
-  // The logits are a function of the mean feature alone, so that pooled features are enough.
-  bool reads_pooled() const { return true; }
+  bool reads_pooled() const { return hp::reads_pooled(spec_.head); }
 
   Parameters parameters;
   // Free text that goes into the file: seed, epochs, hash of the backbone ...
@@ -80,6 +83,7 @@ class Probe {
 
  private:
   Probe(ProbeSpec spec, int64_t channels, std::vector<std::string> classes);
+  HeadShape shape() const;
 
   ProbeSpec spec_;
   int64_t channels_;

@@ -21,11 +21,17 @@ const std::string& entry(const std::map<std::string, std::string>& metadata, con
   return found->second;
 }
 
-float number(const std::string& text, const std::string& where) {
-  float value = 0;
+// A number of the metadata; `absent` where an older file says nothing.
+template <class Number>
+Number number(const std::map<std::string, std::string>& metadata, const std::string& key, Number absent,
+              const std::string& where) {
+  const auto found = metadata.find(key);
+  if (found == metadata.end()) return absent;
+  const std::string& text = found->second;
+  Number value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  require(error == std::errc() && end == text.data() + text.size(),
-          "[probe] {}: bad logit_constant; got {}; expected a number", where, printable(text));
+  require(error == std::errc() && end == text.data() + text.size(), "[probe] {}: bad {}; got {}; expected a number",
+          where, key, printable(text));
   return value;
 }
 
@@ -53,6 +59,9 @@ void Probe::save(const std::filesystem::path& path) const {
       {"name", spec_.name},
       {"head", std::string(name_of(spec_.head))},
       {"loss", std::string(name_of(spec_.loss))},
+      {"layers", std::to_string(spec_.layers)},
+      {"b", fmt::format("{}", spec_.b)},
+      {"temperature", fmt::format("{}", spec_.temperature)},
       {"logit_constant", fmt::format("{}", spec_.logit_constant)},
       {"classes", nlohmann::json(classes_).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)}};
   for (const auto& [key, value] : provenance) file.metadata[std::string(provenance_prefix) + key] = value;
@@ -68,13 +77,21 @@ Probe Probe::load(const std::filesystem::path& path) {
   spec.name = entry(file.metadata, "name", where);
   spec.head = head_kind(entry(file.metadata, "head", where));
   spec.loss = loss_kind(entry(file.metadata, "loss", where));
-  spec.logit_constant = number(entry(file.metadata, "logit_constant", where), where);
-  spec.bias = file.contains("head.bias");
-  const Tensor& weight = file.at("head.weight");
-  const int64_t channels = weight.shape().rank() == 4 ? weight.shape()[1] : 0;
-  Probe probe(std::move(spec), channels, class_names(entry(file.metadata, "classes", where), where));
-  require_shape(weight, {probe.class_count(), channels, 1, 1}, "head.weight", where);
-  if (probe.spec_.bias) require_shape(file.at("head.bias"), {probe.class_count()}, "head.bias", where);
+  entry(file.metadata, "logit_constant", where);
+  spec.logit_constant = number(file.metadata, "logit_constant", 0.0F, where);
+  spec.layers = number(file.metadata, "layers", 1, where);
+  spec.b = number(file.metadata, "b", 2.0F, where);
+  spec.temperature = number(file.metadata, "temperature", 1.0F, where);
+  const bool one_name = hp::reads_pooled(spec.head);
+  const std::string first = one_name ? "head" : "head.fc0";
+  spec.bias = file.contains(first + ".bias");
+  const Tensor& weight = file.at(first + (is_bcos(spec.head) ? ".linear.weight" : ".weight"));
+  const Shape& extents = weight.shape();
+  if (!one_name && extents.rank() == 4) spec.hidden = extents[0];
+  Probe probe(std::move(spec), extents.rank() == 4 ? extents[1] : 0,
+              class_names(entry(file.metadata, "classes", where), where));
+  for (const HeadParameter& parameter : head_parameters(probe.shape()))
+    require_shape(file.at(parameter.name), parameter.shape, parameter.name, where);
   for (const auto& [key, value] : file.metadata) {
     if (key.starts_with(provenance_prefix)) probe.provenance[key.substr(provenance_prefix.size())] = value;
   }

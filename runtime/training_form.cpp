@@ -1,14 +1,35 @@
 #include "runtime/training_form.h"
 
+#include <algorithm>
+
 #include "runtime/ops/norm.h"
+#include "runtime/ops/uncentred_norm.h"
 
 namespace hp {
 
 namespace {
 
-bool follows_statistics(const Graph& graph, const Node& node) {
-  return node.kind == OpKind::batch_norm && node.inputs.size() == 5 &&
-         graph.node(node.inputs[1]).kind == OpKind::parameter && graph.node(node.inputs[2]).kind == OpKind::parameter;
+// The inputs that are running statistics, of which the training form has no need; 0 where none are.
+size_t statistics_of(const Graph& graph, const Node& node) {
+  const size_t count = node.kind == OpKind::uncentred_norm                          ? 1
+                       : node.kind == OpKind::batch_norm && node.inputs.size() == 5 ? 2
+                                                                                    : 0;
+  for (size_t i = 1; i <= count; ++i) {
+    if (graph.node(node.inputs[i]).kind != OpKind::parameter) return 0;
+  }
+  return count;
+}
+
+bool is_statistic(const Graph& graph, const Node& reader, int parameter) {
+  const size_t count = statistics_of(graph, reader);
+  return std::find(reader.inputs.begin() + 1, reader.inputs.begin() + 1 + static_cast<ptrdiff_t>(count), parameter) !=
+         reader.inputs.begin() + 1 + static_cast<ptrdiff_t>(count);
+}
+
+OpPtr in_training(const Op& op) {
+  if (op.kind() == OpKind::uncentred_norm)
+    return std::make_shared<UncentredNormTrainOp>(static_cast<const UncentredNormOp&>(op).epsilon());
+  return std::make_shared<BatchNormTrainOp>(static_cast<const BatchNormOp&>(op).epsilon());
 }
 
 // Parameters that nothing reads any more.
@@ -18,8 +39,7 @@ std::vector<bool> only_statistics(const Graph& graph) {
     const Node& node = graph.node(i);
     bool only = node.kind == OpKind::parameter && !node.consumers.empty();
     for (const int consumer : node.consumers) {
-      const Node& reader = graph.node(consumer);
-      only = only && follows_statistics(graph, reader) && (reader.inputs[1] == i || reader.inputs[2] == i);
+      only = only && statistics_of(graph, graph.node(consumer)) > 0 && is_statistic(graph, graph.node(consumer), i);
     }
     result[static_cast<size_t>(i)] = only;
   }
@@ -41,12 +61,12 @@ TrainingForm training_form(const Graph& graph) {
       value = form.graph.input(node.name, node.shape, node.is_nonnegative);
     } else if (node.kind == OpKind::parameter) {
       value = form.graph.parameter(node.name, node.shape);
-    } else if (follows_statistics(graph, node)) {
-      const float epsilon = static_cast<const BatchNormOp&>(*node.op).epsilon();
-      value = form.graph.add(std::make_shared<BatchNormTrainOp>(epsilon),
-                             {at(node.inputs[0]), at(node.inputs[3]), at(node.inputs[4])}, node.name);
-      form.norms.push_back(
-          {value.index, graph.node(node.inputs[1]).name, graph.node(node.inputs[2]).name, node.shape.rows()});
+    } else if (const size_t statistics = statistics_of(graph, node); statistics > 0) {
+      std::vector<Value> inputs{at(node.inputs[0])};
+      for (size_t which = 1 + statistics; which < node.inputs.size(); ++which) inputs.push_back(at(node.inputs[which]));
+      value = form.graph.add(in_training(*node.op), inputs, node.name);
+      const std::string mean = statistics == 2 ? graph.node(node.inputs[1]).name : "";
+      form.norms.push_back({value.index, mean, graph.node(node.inputs[statistics]).name, node.shape.rows()});
     } else {
       std::vector<Value> inputs;
       for (const int input : node.inputs) inputs.push_back(at(input));

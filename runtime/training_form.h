@@ -9,11 +9,15 @@
 namespace hp {
 
 // A batch norm whose statistics a trainer must follow: running = (1 - momentum) running + momentum * batch, the
-// variance unbiased (torch's convention).
+// variance unbiased (torch's convention); an uncentred one has no mean and keeps the biased variance (protocol.md 1.2).
 struct BatchNormInTraining {
   int node = -1;               // of the training form; Activations::saved(node) is [2, channels], mean and variance
-  std::string mean, variance;  // parameters of the running values
+  std::string mean, variance;  // parameters of the running values; empty: there is none
   int64_t values = 0;          // that each channel's statistics are taken over
+  double variance_factor() const {
+    const auto n = static_cast<double>(values);
+    return mean.empty() || values < 2 ? 1 : n / (n - 1);
+  }
 };
 
 struct TrainingForm {
@@ -21,7 +25,7 @@ struct TrainingForm {
   std::vector<BatchNormInTraining> norms;
 };
 
-// Batch norms with a weight and a bias are changed; others (the normalisation of the input) stay.
+// Batch norms with a weight and a bias are changed, and uncentred ones; others (the normalisation of the input) stay.
 TrainingForm training_form(const Graph& graph);
 
 // Parameters that have a gradient: all that some op reads otherwise than as statistics.

@@ -1,10 +1,16 @@
 // B-cos layers, norms and heads against torch in double precision: training gradients, explanations, relevance.
 #include <doctest/doctest.h>
 
-#include <algorithm>
+#include <fmt/format.h>
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "attribution/composites.h"
 #include "attribution/rules/bcos_rules.h"
 #include "kernels/cpu/cpu_kernels.h"
+#include "probes/graph_training.h"
+#include "probes/probe.h"
 #include "runtime/ops/bcos.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/uncentred_norm.h"
@@ -160,6 +166,107 @@ TEST_CASE("golden: B-cos layers") {
     const Activations activations = net.run(net.x);
     const float* variance = activations.value(statistics.index).floats() + norm_channels;
     comparison.check("centred/running_var", running_variance(variance, norm_channels, 60.0f / 59.0f));
+  }
+  comparison.finish();
+}
+
+namespace {
+
+constexpr int64_t batch = 4, side = 5, channels = 20, hidden = 16, classes = 6;
+constexpr int label_of[] = {2, 0, 5, 2};
+
+Probe formula_probe(const std::string& name, HeadKind kind, int layers, LossKind loss) {
+  std::vector<std::string> names;
+  for (int64_t c = 0; c < classes; ++c) names.push_back("class" + std::to_string(c));
+  ProbeSpec spec{.name = name, .head = kind, .loss = loss, .logit_constant = -1.5f, .layers = layers, .hidden = hidden};
+  Probe probe = Probe::fresh(spec, channels, names, 1);
+  for (const std::string& key : probe.parameters.names()) {
+    const Shape shape = probe.parameters.at(key).shape();
+    const std::vector<int64_t> extents(shape.extents().begin(), shape.extents().end());
+    // The reference's names have no "head." in front.
+    probe.parameters.set(key, Tensor::host(shape, parameter(name + "/" + key.substr(5), extents, false)));
+  }
+  return probe;
+}
+
+Tensor features_of(const std::string& name) {
+  return Tensor::host({batch, side, side, channels},
+                      relu_tensor(name + "/features", static_cast<size_t>(batch * side * side * channels)));
+}
+
+// One training step of the probe: the gradients of all parameters, and the running statistics after it.
+void check_training(Comparison& comparison, const std::string& name, Probe probe, CpuKernels& kernels) {
+  const LossKind loss = probe.spec().loss;
+  Graph graph;
+  probe.build(graph, graph.input("features", {batch, side, side, channels}));
+  GraphTraining training({std::move(graph), loss}, probe.parameters, {}, kernels);
+  const Tensor targets = Tensor::host({batch, classes});
+  for (int64_t row = 0; row < batch; ++row) {
+    for (int64_t c = 0; c < classes; ++c)
+      targets.floats()[row * classes + c] = c == label_of[row] ? 1 : loss == LossKind::uo_bce ? 1.0f / classes : 0;
+  }
+  training.accumulate(features_of(name), targets);
+  const std::string prefix = name + "/" + std::string(name_of(loss)) + "/";
+  const float mean = training.loss_sum() / batch;
+  comparison.check(prefix + "loss", Tensor::host({1}, std::span(&mean, 1)));
+  const int layers = probe.spec().layers;
+  for (size_t i = 0; i < training.trained().size(); ++i) {
+    const std::string key = training.trained()[i].substr(5);
+    const bool before_norm = key.starts_with("fc") && key.ends_with("bias") && key[2] - '0' < layers - 1;
+    const bool stored = layers == 1 || loss == LossKind::uo_bce || key.starts_with("fc0");
+    if (before_norm || !stored) continue;
+    const Tensor& gradient = training.gradients()[i];
+    comparison.check(prefix + key, gradient.reshaped({gradient.count()}));
+  }
+  training.store(probe.parameters);
+  for (const std::string& key : probe.parameters.names()) {
+    if (key.find("running") != std::string::npos && loss == LossKind::uo_bce)
+      comparison.check(name + "/statistics/" + key.substr(5), probe.parameters.at(key));
+  }
+}
+
+// Messages of the labels' logits at the features, by the rules of a composite, times the features if `times_input`.
+Tensor explained(const Head& head, const Activations& activations, const Composite& composite, CpuKernels& kernels,
+                 bool times_input) {
+  Propagator propagator(head.graph, composite, kernels);
+  const Tensor seed = Tensor::host({batch, classes});
+  for (int64_t i = 0; i < batch * classes; ++i) seed.floats()[i] = i % classes == label_of[i / classes] ? 1 : 0;
+  const Entry entry{head.logits(), {seed, Form::multiplier, 1}};
+  const Tap tap{head.features(), Tap::Keep::message};
+  const RelevanceTrace trace = propagator.run(activations, std::span(&entry, 1), std::span(&tap, 1));
+  const Tensor& found = trace.at(tap.node).data;
+  const Tensor result = Tensor::host(found.shape());
+  const float* x = activations.value(head.features()).floats();
+  for (int64_t i = 0; i < result.count(); ++i) result.floats()[i] = found.floats()[i] * (times_input ? x[i] : 1);
+  return result;
+}
+
+void check_head(Comparison& comparison, const std::string& name, HeadKind kind, int layers) {
+  CpuKernels kernels;
+  for (const LossKind loss : {LossKind::ce, LossKind::bce, LossKind::uo_bce})
+    check_training(comparison, name, formula_probe(name, kind, layers, loss), kernels);
+  const Probe probe = formula_probe(name, kind, layers, LossKind::ce);
+  const Head head = probe.head({batch, side, side, channels}, true, kernels);
+  CHECK(head.graph.contains("head.bn0") == (layers > 1));  // as an alias where it is folded
+  Executor executor(head.graph, head.parameters, kernels, Keep::everything);
+  const Activations activations = executor.run(features_of(name));
+  comparison.check(name + "/logits", activations.value(head.logits()));
+  comparison.check(name + "/gradient", explained(head, activations, {}, kernels, false));
+  if (is_bcos(kind))
+    comparison.check(name + "/explanation", explained(head, activations, explanation(), kernels, false));
+  const Composite lrp = CompositeSpec::parse("epsilon_gamma_box", "lrp").build({{0}, {1}}).without_first();
+  comparison.check(name + "/relevance", explained(head, activations, lrp, kernels, true));
+}
+
+}  // namespace
+
+TEST_CASE("golden: heads, trained, explained, and their relevance") {
+  const GoldenFile file("bcos_heads");
+  Comparison comparison(file);
+  check_head(comparison, "bcos1", HeadKind::bcos_linear, 1);
+  for (const int layers : {2, 3}) {
+    check_head(comparison, fmt::format("bcos{}", layers), HeadKind::bcos_mlp, layers);
+    check_head(comparison, fmt::format("mlp{}", layers), HeadKind::mlp, layers);
   }
   comparison.finish();
 }

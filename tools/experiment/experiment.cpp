@@ -60,17 +60,23 @@ void parse_probes(const json& probes, Experiment& experiment) {
     spec.loss = loss_kind(probe["loss"].get<std::string>());
     spec.bias = probe["bias"];
     spec.learning_rate = probe["learning_rate"];
+    spec.layers = probe["layers"];
+    spec.hidden = probe["hidden"];
+    spec.b = probe["b"];
+    spec.temperature = probe["temperature"];
     const json& constant = probe["logit_constant"];
-    const bool off = constant.is_string();
-    require(!off || constant == "off",
-            "[experiment] {}/logit_constant: unknown value; got {}; expected a number or \"off\"", path,
+    const LogitConstant source = constant == "off"    ? LogitConstant::off
+                                 : constant == "auto" ? LogitConstant::automatic
+                                                      : LogitConstant::given;
+    require(source != LogitConstant::given || constant.is_number(),
+            "[experiment] {}/logit_constant: unknown value; got {}; expected a number, \"off\" or \"auto\"", path,
             constant.dump());
-    require(off || std::abs(constant.get<double>()) <= 1e6,
+    require(source != LogitConstant::given || std::abs(constant.get<double>()) <= 1e6,
             "[experiment] {}/logit_constant: out of range; got {}; expected at most 1e6 either way", path,
             constant.dump());
-    if (!off) spec.logit_constant = constant.get<float>();
+    if (source == LogitConstant::given) spec.logit_constant = constant.get<float>();
     experiment.probes.push_back(spec);
-    experiment.off_constant.push_back(off);
+    experiment.constants.push_back(source);
   }
 }
 

@@ -39,6 +39,9 @@ struct EvaluationSpec {
   std::string smoothing = "box5";  // of gridpg and epg; entropy always smooths by box5, gini never
 };
 
+// Where a probe's logit constant comes from: the file gives a number, "off" (-ln(C - 1)), or "auto" (the protocol's).
+enum class LogitConstant { given, off, automatic };
+
 struct Experiment {
   std::string name;
   uint64_t seed = 1;
@@ -52,7 +55,7 @@ struct Experiment {
   std::string feature_form;     // auto, pooled, maps
   bool half_features = false;
   std::vector<ProbeSpec> probes;
-  std::vector<bool> off_constant;  // per probe: logit_constant is "off", known once the classes are
+  std::vector<LogitConstant> constants;  // per probe
   Recipe recipe;
   std::vector<AttributionSpec> attributions;
   std::vector<EvaluationSpec> evaluations;

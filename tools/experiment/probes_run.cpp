@@ -25,7 +25,10 @@ std::string training_digest(const FeatureRun& run, const SplitData& train, const
 Probe make_probe(const FeatureRun& run, const SplitData& train, size_t index) {
   ProbeSpec spec = run.experiment.probes[index];
   const std::vector<std::string>& classes = train.images->classes();
-  if (run.experiment.off_constant[index]) spec.logit_constant = off_logit(static_cast<int64_t>(classes.size()));
+  const auto count = static_cast<int64_t>(classes.size());
+  if (run.experiment.constants[index] == LogitConstant::off) spec.logit_constant = off_logit(count);
+  if (run.experiment.constants[index] == LogitConstant::automatic)
+    spec.logit_constant = protocol_logit_constant(spec, count, train.labels.multi_label());
   if (spec.head == HeadKind::converted)
     return Probe::converted(spec, run.network.weights, run.network.channels, classes);
   return Probe::fresh(spec, run.network.channels, classes, run.experiment.seed);
@@ -101,6 +104,7 @@ ProbeResult test_probe(const FeatureRun& run, const SplitData& test, const Probe
   ProbeResult result;
   result.name = probe.spec().name;
   result.head = name_of(probe.spec().head);
+  if (probe.spec().layers > 1) result.head += fmt::format(", {} layers", probe.spec().layers);
   result.loss = name_of(probe.spec().loss);
   result.learning_rate = learning_rate > 0 ? learning_rate : run.experiment.recipe.learning_rate;
   if (test.labels.multi_label()) {

@@ -75,8 +75,19 @@ FeatureBatch compute_batch(const Batch& batch, int64_t begin, int64_t end, Featu
   return result;
 }
 
-// "auto" pools: every head that there is reads pooled features (Probe::reads_pooled).
-bool pooled(const Experiment& experiment) { return experiment.feature_form != "maps"; }
+// "auto" pools where every head reads pooled features.
+bool pooled(const Experiment& experiment) {
+  if (experiment.feature_form == "maps") return false;
+  for (const ProbeSpec& probe : experiment.probes) {
+    if (reads_pooled(probe.head)) continue;
+    require(experiment.feature_form == "auto",
+            "[experiment] /features/form: does not fit probe {}; got \"pooled\"; expected \"maps\" or \"auto\", since "
+            "head {} reads every position of the map",
+            probe.name, name_of(probe.head));
+    return false;
+  }
+  return true;
+}
 
 }  // namespace
 
