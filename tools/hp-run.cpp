@@ -6,11 +6,14 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "runtime/error.h"
 #include "tools/experiment/run.h"
 #include "tools/experiment/schema.h"
+#include "tools/trace/profile.h"
+#include "tools/trace/trace_file.h"
 
 namespace {
 
@@ -37,6 +40,8 @@ struct Arguments {
   std::string device;
   int threads = -1;
   bool dry_run = false;
+  std::filesystem::path trace;
+  bool profile = false;
 };
 
 int run(const Arguments& arguments) {
@@ -49,10 +54,23 @@ int run(const Arguments& arguments) {
   const std::filesystem::path folder = std::filesystem::absolute(arguments.experiment).parent_path();
   const hp::Experiment experiment = hp::Experiment::parse(file, folder);
   hp::RunOptions options{arguments.output, arguments.dry_run};
+  std::optional<hp::Recorder> recorder;
+  std::optional<hp::AtomicFile> trace_file;  // opened first: a place that cannot be written to is known at once
+  if (!arguments.trace.empty()) trace_file.emplace(arguments.trace);
+  if (trace_file || arguments.profile) options.observer = &recorder.emplace();
   if (options.output.empty()) options.output = std::filesystem::path("out") / experiment.name;
   const hp::Outcome outcome = hp::run_experiment(experiment, options, cancelled);
   if (outcome == hp::Outcome::complete && !options.dry_run)
     fmt::print("\nreport: {}\n", (options.output / "report.html").string());
+  if (recorder) {
+    const hp::Trace trace = recorder->trace();
+    if (arguments.profile) fmt::print("\n{}", hp::profile_text(trace));
+    if (trace_file) {
+      hp::write_trace(*trace_file, trace, "hp-run");
+      trace_file->commit();
+      fmt::print("\ntrace: {} (open it in ui.perfetto.dev or chrome://tracing)\n", arguments.trace.string());
+    }
+  }
   return outcome == hp::Outcome::complete ? 0 : 1;
 }
 
@@ -69,7 +87,12 @@ int main(int argc, char** argv) {
   app.add_option("--output", arguments.output, "folder for results (default: out/<name>)");
   app.add_option("--device", arguments.device, "cpu");
   app.add_option("--threads", arguments.threads, "compute threads; 0: all cores")->check(CLI::Range(0, 4096));
-  app.add_flag("--dry-run", arguments.dry_run, "check everything, print the plan and its expected cost");
+  CLI::Option* dry_run =
+      app.add_flag("--dry-run", arguments.dry_run, "check everything, print the plan and its expected cost");
+  app.add_option("--trace", arguments.trace, "write what ran when to this file, for ui.perfetto.dev")
+      ->excludes(dry_run);
+  app.add_flag("--profile", arguments.profile, "print the most expensive nodes and phases at the end")
+      ->excludes(dry_run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -167,6 +167,7 @@ class Evaluator {
     const int64_t count = wanted < 0 ? source.size() : std::min(wanted, source.size());
     const std::span<const std::vector<int>> targets(source.targets().data(), static_cast<size_t>(count));
     Journal& journal = run_.run.journal;
+    const Observed observed(run_.run.kernels.observer(), [&] { return Activity{"run/" + attribution.name}; });
     journal.start(fmt::format("{} on {}", attribution.name, set.name), count, set.images.grids ? "grids" : "images");
     MethodNotes notes;
     int64_t done = 0;
@@ -193,6 +194,7 @@ class Evaluator {
 
   void score(const Set& set, const std::string& method, const TargetBatch& batch, const MapBatch& images,
              const Explanation& explanation) {
+    const Observed observed(run_.run.kernels.observer(), "run/score");
     const int64_t rows = static_cast<int64_t>(batch.targets.size());
     for (size_t head = 0; head < session_.head_count(); ++head) {
       const int64_t first = static_cast<int64_t>(head) * rows;
@@ -235,6 +237,7 @@ class Evaluator {
   }
 
   void summarise_all() {
+    const Observed observed(run_.run.kernels.observer(), "run/statistics");
     const Bootstrap bootstrap{experiment_.seed, experiment_.resamples, experiment_.interval};
     run_.results.rows = records_.rows(bootstrap);
     run_.results.differences = records_.differences(bootstrap);

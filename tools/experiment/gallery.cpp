@@ -35,6 +35,7 @@ GalleryItem& item_of(Results& results, const GalleryItem& wanted) {
 }  // namespace
 
 void Gallery::add(const MapView& view, Results& results) const {
+  const Observed observed(view.session.context().kernels.observer(), "run/pictures");
   const std::vector<float> maps = downloaded(view.session, view.explanation.map);
   for (size_t b = 0; b < view.batch.images.size(); ++b) {
     if (view.batch.images[b] < first_) add_image(view, b, maps, results);

@@ -10,8 +10,10 @@ namespace hp {
 
 namespace {
 
-Batch load_images(const SplitData& test, const Network& network, std::vector<int64_t> indices, int workers) {
+Batch load_images(const SplitData& test, const Network& network, std::vector<int64_t> indices, int workers,
+                  Observer* observer) {
   LoaderOptions options;
+  options.observer = observer;
   options.batch = static_cast<int>(indices.size());
   options.threads = workers;
   options.unreadable_limit = 0;  // they were readable when their features were computed
@@ -41,7 +43,8 @@ class GridSource final : public MapSource {
       const std::vector<int64_t>& images = grids_[static_cast<size_t>(grid)].images;
       indices.insert(indices.end(), images.begin(), images.end());
     }
-    const Batch loaded = load_images(test_, network_, std::move(indices), experiment_.workers);
+    const Batch loaded =
+        load_images(test_, network_, std::move(indices), experiment_.workers, context.kernels.observer());
     MapBatch result{assemble_grids(context, uploaded(loaded.images, context), cells_), {}};
     const size_t count = batch.images.size();
     for (size_t row = 0; row < batch.targets.size(); ++row) {
@@ -87,7 +90,8 @@ class ImageSource final : public MapSource {
   MapBatch load(const TargetBatch& batch, Context context) const override {
     std::vector<int64_t> indices;
     for (int64_t ordinal : batch.images) indices.push_back(test_.features->sample(rows_[static_cast<size_t>(ordinal)]));
-    const Batch loaded = load_images(test_, network_, std::move(indices), experiment_.workers);
+    const Batch loaded =
+        load_images(test_, network_, std::move(indices), experiment_.workers, context.kernels.observer());
     require(loaded.samples.size() == batch.images.size(),
             "[experiment] an image can no longer be read; expected the files to stay as they were");
     MapBatch result{uploaded(loaded.images, context), {}};

@@ -7,16 +7,11 @@
 
 #include "attribution/method.h"
 #include "runtime/subgraph.h"
+#include "tools/text/units.h"
 
 namespace hp {
 
 namespace {
-
-std::string bytes_text(double bytes) {
-  if (bytes < 1e6) return fmt::format("{:.0f} kB", bytes / 1e3);
-  if (bytes < 1e9) return fmt::format("{:.1f} MB", bytes / 1e6);
-  return fmt::format("{:.1f} GB", bytes / 1e9);
-}
 
 // The backbone for one image (or grid of side x side images).
 Graph backbone_graph(const Network& network, int64_t side) {

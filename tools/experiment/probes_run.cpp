@@ -127,6 +127,7 @@ ProbeResult test_probe(const FeatureRun& run, const SplitData& test, const Probe
 
 TestedProbes train_and_test(const FeatureRun& run, const SplitData& train, const SplitData& test,
                             const std::filesystem::path& folder) {
+  const Observed observed(run.kernels.observer(), "run/probes");
   TestedProbes tested;
   std::vector<std::string> digests;
   std::vector<bool> reused;

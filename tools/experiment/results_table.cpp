@@ -5,68 +5,14 @@
 
 #include "tools/experiment/results.h"
 #include "tools/report/findings.h"
+#include "tools/text/table.h"
 
 namespace hp {
 namespace {
 
-constexpr size_t widest_line = 100;
 constexpr size_t widest_name = 28;
-constexpr size_t gap = 2;
 
-// Plain ASCII on one line: other characters become '?'. A long text loses its middle, since names tend to differ at
-// their ends.
-std::string plain(std::string_view text, size_t longest = widest_name) {
-  std::string result;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if ((byte & 0xC0) == 0x80) continue;  // the rest of a UTF-8 character
-    result += byte < 0x20 || byte >= 0x7F ? '?' : c;
-  }
-  if (result.size() <= longest) return result;
-  const size_t tail = longest / 2 - 1;
-  return result.substr(0, longest - tail - 2) + ".." + result.substr(result.size() - tail);
-}
-
-// Cells as text; the first `words` columns to the left, the others, numbers, to the right. Columns that do not fit on a
-// line go into a further block that repeats the first one.
-class TextTable {
- public:
-  explicit TextTable(std::vector<std::string> header, size_t words = 1) : words_(words) { add(std::move(header)); }
-  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
-  std::string text() const;
-
- private:
-  size_t width(size_t column) const {
-    size_t widest = 0;
-    for (const auto& row : rows_) widest = std::max(widest, row[column].size());
-    return widest;
-  }
-
-  std::string cell(const std::string& text, size_t column) const {
-    return column < words_ ? fmt::format("{:{}}{:<{}}", "", gap, text, width(column))
-                           : fmt::format("{:{}}{:>{}}", "", gap, text, width(column));
-  }
-
-  size_t words_;
-  std::vector<std::vector<std::string>> rows_;
-};
-
-std::string TextTable::text() const {
-  const size_t columns = rows_[0].size();
-  std::string text;
-  for (size_t first = 1; first < columns;) {
-    size_t last = first, used = gap + width(0);
-    while (last < columns && (last == first || used + gap + width(last) <= widest_line)) used += gap + width(last++);
-    if (first > 1) text += "\n";
-    for (const auto& row : rows_) {
-      std::string line = cell(row[0], 0);
-      for (size_t i = first; i < last; ++i) line += cell(row[i], i);
-      text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-    }
-    first = last;
-  }
-  return text;
-}
+std::string plain_name(std::string_view text) { return plain(text, widest_name); }
 
 // Words on lines of at most `widest_line` characters; the first is marked, all are indented.
 std::string wrapped(const std::string& sentence, const std::string& mark) {
@@ -114,7 +60,8 @@ std::string probe_table(const std::vector<ProbeResult>& probes) {
   for (const auto& [title, score] : scores) header.push_back(title);
   TextTable table(header, 3);
   for (const ProbeResult& p : probes) {
-    std::vector<std::string> row = {plain(p.name), plain(p.head), plain(p.loss), rate_text(p.learning_rate)};
+    std::vector<std::string> row = {plain_name(p.name), plain_name(p.head), plain_name(p.loss),
+                                    rate_text(p.learning_rate)};
     for (const auto& [title, score] : scores) row.push_back(p.*score ? percent_text(*(p.*score)) : "-");
     table.add(std::move(row));
   }
@@ -129,10 +76,10 @@ std::string row_text(const Row* row) {
 
 std::string evaluation_table(const Results& results, const EvaluationNames& evaluation) {
   std::vector<std::string> header = {""};
-  for (const std::string& probe : evaluation.probes) header.push_back(plain(probe));
+  for (const std::string& probe : evaluation.probes) header.push_back(plain_name(probe));
   TextTable table(header);
   for (const std::string& method : evaluation.methods) {
-    std::vector<std::string> line = {plain(method)};
+    std::vector<std::string> line = {plain_name(method)};
     for (const std::string& probe : evaluation.probes) {
       line.push_back(row_text(find_row(results, evaluation, method, probe)));
     }

@@ -51,9 +51,14 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 Outcome run_experiment(const Experiment& experiment, const RunOptions& options, const std::atomic<bool>& cancelled) {
   const auto start = std::chrono::steady_clock::now();
-  SplitData train = open_split(experiment, Split::train), test = open_split(experiment, Split::test);
-  const Network network = load_network(experiment, *train.images);
-  check_experiment(experiment, network, train, test);
+  SplitData train, test;
+  Network network;
+  {
+    const Observed observed(options.observer, "run/open");
+    train = open_split(experiment, Split::train), test = open_split(experiment, Split::test);
+    network = load_network(experiment, *train.images);
+    check_experiment(experiment, network, train, test);
+  }
   if (options.dry_run) {
     fmt::print("{}", plan_text(experiment, network, train, test));
     return Outcome::complete;
@@ -62,6 +67,7 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
   write_text(folder.path() / "experiment.json", experiment.resolved.dump(2) + "\n");
   Journal journal(folder.path() / "run.log");
   CpuKernels kernels({.threads = experiment.threads});
+  kernels.observe(options.observer);
   const std::string engine = engine_of(kernels);
   journal.say(fmt::format("{}: {} on {}", experiment.name, network.architecture, engine));
 
@@ -71,6 +77,7 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
   results.classes = train.images->classes();
   add_facts(results, experiment, network, train, test, engine);
   auto save = [&] {
+    const Observed observed(options.observer, "run/save");
     write_results(folder.path(), results);
     write_report(folder.path(), results);
   };

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <filesystem>
 
+#include "runtime/observer.h"
 #include "tools/experiment/experiment.h"
 
 namespace hp {
@@ -11,6 +12,7 @@ namespace hp {
 struct RunOptions {
   std::filesystem::path output;
   bool dry_run = false;
+  Observer* observer = nullptr;  // is told what runs: run/features, forward/conv1, data/decode ...
 };
 
 enum class Outcome { complete, cancelled };

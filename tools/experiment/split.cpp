@@ -37,6 +37,7 @@ class BatchReader {
     // The limit is a share of the whole split, also where an earlier run left its beginning.
     const double whole = static_cast<double>(split_.images->size());
     options.unreadable_limit = std::min(1.0, options.unreadable_limit * whole / static_cast<double>(indices.size()));
+    options.observer = run_.kernels.observer();
     options.on_unreadable = [this](const Unreadable& image) {
       run_.journal.warn(fmt::format("skipped {}: {}", image.id, image.reason));
     };
@@ -118,6 +119,7 @@ FeatureKey feature_key(const Experiment& experiment, const Network& network, con
 }
 
 bool compute_features(SplitData& split, const FeatureRun& run, std::vector<std::string>& notes) {
+  const Observed observed(run.kernels.observer(), "run/features");
   FeatureExtractor extractor(run.network, run.kernels);
   ArenaPool pool(run.kernels);
   const Context context{run.kernels, pool};
