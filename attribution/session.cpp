@@ -125,11 +125,10 @@ std::vector<float> Session::target_logits(const Pass& pass, std::span<const int>
   return rows;
 }
 
-// The message of one head at its features, as multipliers: [targets * batch, height, width, channels].
-Tensor Session::head_message(const Pass& pass, size_t head, std::span<const int> targets,
-                             std::span<const float> seeds) {
-  const Graph& graph = pass.head(head).graph();
-  const int features = graph.find("features"), logits = graph.find("logits");
+RelevanceTrace Session::walk_head(const Pass& pass, size_t head, std::span<const int> targets,
+                                  std::span<const float> seeds, std::span<const Tap> taps) {
+  check_targets(pass, targets);
+  const int logits = pass.head(head).graph().find("logits");
   const int64_t rows = static_cast<int64_t>(targets.size()), width = classes(head);
   std::vector<float> one_hot(static_cast<size_t>(rows * width), 0.0f);
   for (size_t row = 0; row < targets.size(); ++row) {
@@ -138,13 +137,20 @@ Tensor Session::head_message(const Pass& pass, size_t head, std::span<const int>
   const Tensor seed = pool_.take(Shape{rows, width});
   kernels_.upload(one_hot.data(), seed.bytes(), seed.floats());
   const Entry entry{logits, {seed, Form::multiplier, static_cast<int>(rows / pass.batch())}};
+  return pass.head_walks_[head]->run(pass.heads_[head], std::span(&entry, 1), taps);
+}
+
+// The message of one head at its features, as multipliers: [targets * batch, height, width, channels].
+Tensor Session::head_message(const Pass& pass, size_t head, std::span<const int> targets,
+                             std::span<const float> seeds) {
+  const Graph& graph = pass.head(head).graph();
+  const int features = graph.find("features");
   const Tap tap{features, Tap::Keep::message};
-  Propagator& walk = *pass.head_walks_[head];
-  const RelevanceTrace trace = walk.run(pass.heads_[head], std::span(&entry, 1), std::span(&tap, 1));
+  const RelevanceTrace trace = walk_head(pass, head, targets, seeds, std::span(&tap, 1));
   const Message& message = trace.at(features);
   if (message.form == Form::relevance) {
     for (int consumer : graph.node(features).consumers) {
-      const RulePtr& rule = walk.choices()[static_cast<size_t>(consumer)].rule;
+      const RulePtr& rule = pass.head_walks_[head]->choices()[static_cast<size_t>(consumer)].rule;
       require(
           !rule || rule->gives_multiple_of_input(),
           "[session] the relevance of rule {} at '{}' of head '{}' cannot go on into the backbone; expected another "

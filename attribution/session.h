@@ -77,6 +77,11 @@ class Session {
   RelevanceTrace walk(const Pass& pass, std::span<const int> targets, std::span<const float> seeds,
                       std::span<const Tap> taps);
 
+  // The first part of a walk by itself: from the targets' logits of one head to its features. Taps are nodes of
+  // pass.head(head).graph(); `seeds` are those of this head.
+  RelevanceTrace walk_head(const Pass& pass, size_t head, std::span<const int> targets, std::span<const float> seeds,
+                           std::span<const Tap> taps);
+
   // The relevance that a message of `node` means: M * value, or R as it is. [rows, ...]
   Tensor relevance(const Pass& pass, int node, const Message& message);
 

@@ -61,20 +61,27 @@ Shape Network::feature_shape() const {
   return {map[1], map[2], map[3]};
 }
 
-Network load_network(const Experiment& experiment, const Dataset& images) {
+Network load_network(const std::filesystem::path& weights, const nlohmann::json& overrides,
+                     const std::function<ImageShape(const Preprocess&)>& shape_of) {
   Network network;
-  network.sha256 = sha256_of(MappedFile(experiment.weights).bytes());
-  network.weights = load_safetensors(experiment.weights);
-  network.architecture = metadata_of(network.weights, "architecture", experiment.weights);
-  const std::string preprocessing = metadata_of(network.weights, "preprocessing", experiment.weights);
-  network.preprocess = preprocess_of(preprocessing, experiment.preprocess);
-  set_input_statistics(network.weights, preprocessing, experiment.weights);
-  network.shape = image_shape(network.preprocess, images, experiment.batch_size);
+  network.sha256 = sha256_of(MappedFile(weights).bytes());
+  network.weights = load_safetensors(weights);
+  network.architecture = metadata_of(network.weights, "architecture", weights);
+  const std::string preprocessing = metadata_of(network.weights, "preprocessing", weights);
+  network.preprocess = preprocess_of(preprocessing, overrides);
+  set_input_statistics(network.weights, preprocessing, weights);
+  network.shape = shape_of(network.preprocess);
   const Backbone backbone = build_backbone(network.architecture, network.shape);
   network.channels = backbone.channels();
-  check_tensors(backbone.graph, network.weights, experiment.weights);
+  check_tensors(backbone.graph, network.weights, weights);
   network.folded = fold_batch_norm(backbone.graph, network.weights);
   return network;
+}
+
+Network load_network(const Experiment& experiment, const Dataset& images) {
+  return load_network(experiment.weights, experiment.preprocess, [&](const Preprocess& preprocess) {
+    return image_shape(preprocess, images, experiment.batch_size);
+  });
 }
 
 FeatureExtractor::FeatureExtractor(const Network& network, Kernels& kernels)

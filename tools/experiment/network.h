@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -26,6 +27,10 @@ struct Network {
 // Reads and checks everything. Where the preprocessing leaves images as they are, their size is that of the first
 // readable image. Throws hp::Error naming the file if it is no converted backbone, lacks a tensor or holds a NaN.
 Network load_network(const Experiment& experiment, const Dataset& images);
+
+// Any converted backbone: `overrides` as in preprocess_of(), `shape_of` says for which images it is to be built.
+Network load_network(const std::filesystem::path& weights, const nlohmann::json& overrides,
+                     const std::function<ImageShape(const Preprocess&)>& shape_of);
 
 // Features of images of any batch size, one graph and executor per size.
 class FeatureExtractor {
