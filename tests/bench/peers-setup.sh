@@ -17,7 +17,7 @@ install numpy==2.4.6 pillow typing-extensions sympy networkx jinja2 fsspec filel
   "setuptools<81" packaging
 install --no-deps torch==2.15.0 torchvision==0.29.2 zennit==0.5.1 captum==0.9.0
 install --no-deps onnx==1.23.2 onnxruntime==1.32.0 openvino==2026.4.1
-install protobuf flatbuffers ml-dtypes openvino-telemetry matplotlib
+install protobuf flatbuffers ml-dtypes matplotlib  # no openvino-telemetry: it leaves a child process behind
 
 # Whether a library is in the environment or the toolkit.
 present() { [[ -n $(find -L "$venv"/lib/python3*/site-packages/nvidia "$cuda/lib64" "$cuda/extras/CUPTI/lib64" \
