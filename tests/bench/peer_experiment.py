@@ -186,7 +186,7 @@ def interval(values):
 def evaluate(heads, checkpoint, grids, targets, grids_at_once):
     every = {"gridpg": grid_pointing, "entropy": entropy, "gini": gini}
     plan = {method: (len(grids), every) for method in ("ixg", "gradcam", "lrp")}
-    plan["intgrad"] = max(1, len(grids) // 10), {"gridpg-intgrad": grid_pointing}
+    plan["intgrad"] = max(2, len(grids) // 10), {"gridpg-intgrad": grid_pointing}
     rows = {}
     for probe, head in heads.items():
         explainer = Explainer(checkpoint, head)

@@ -47,7 +47,7 @@ def measure(state, options, folder):
     run_once([options.build / "tools/convert-weights", checkpoint, "-o", weights], options.threads)
     grids = options.experiment_grids
     settings = {"backbone.weights": weights, "threads": options.threads}
-    for index, count in ((0, grids), (1, max(1, grids // 10)), (2, grids), (3, grids)):
+    for index, count in ((0, grids), (1, max(2, grids // 10)), (2, grids), (3, grids)):
         settings[f"evaluations.{index}.grids"] = count
     shutil.rmtree(output, ignore_errors=True)
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
