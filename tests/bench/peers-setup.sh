@@ -10,7 +10,7 @@ venv=${1:-/opt/hp-peers}
 cuda=${CUDA_HOME:-/usr/local/cuda}
 
 python=$(command -v /usr/bin/python3 || command -v python3)
-[[ -x $venv/bin/python ]] || "$python" -m venv "$venv"
+[[ -x $venv/bin/python ]] || "$python" -m venv "$venv" # needs Debian's python3-venv
 install() { "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir "$@"; }
 
 install numpy==2.4.6 pillow typing-extensions sympy networkx jinja2 fsspec filelock tqdm safetensors==0.8.0 \

@@ -24,7 +24,7 @@ ALONE = ["grid-forward", "probes-lrp", "probes-gradcam"]
 # Convolutions in float32 change the sign of some pre-activation near 0, which moves single pixels of a map.
 AGREE = {"forward-1": 1e-4, "gradient-1": 2e-2, "ixg-1": 2e-2, "gradcam-1": 1e-3, "lrp-1": 2e-2, "intgrad-50": 2e-2}
 
-FEWEST, MOST, SECONDS_A_WORK = 5, 15, 60  # rounds of a work, and what decides between the two
+FEWEST, MOST, SECONDS_A_WORK = 5, 15, 45  # rounds of a work, and what decides between the two
 
 
 def rounds_wanted(seconds_a_round):
