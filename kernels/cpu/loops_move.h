@@ -4,12 +4,9 @@
 #include <cstdint>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/move_axis.h"
 
 namespace hp {
-
-struct MoveAxis {
-  int64_t extent, src_stride, dst_stride;
-};
 
 struct MoveLoops {
   // dst[i * outer.dst_stride + j * inner.dst_stride] = src[i * outer.src_stride + j * inner.src_stride]

@@ -12,39 +12,11 @@ namespace {
 constexpr int64_t floats_per_thread = 16384;
 constexpr int64_t rows_per_task = 64;
 
-using Axes = std::array<MoveAxis, 4>;
-
-// The four axes, outermost first, with those of extent 1 in front and neighbours joined where both sides run on.
-// Innermost comes the axis with the smallest steps in dst, before it the one with the smallest steps in src: writes run
-// along lines, and a transposition becomes square tiles of these two.
-Axes ordered_axes(const Block& block) {
-  Axes axes;
-  for (int i = 0; i < 4; ++i) axes[i] = {block.extent[i], block.src_stride[i], block.dst_stride[i]};
-  const auto step = [](int64_t extent, int64_t stride) { return extent == 1 ? INT64_MAX : std::abs(stride); };
-  std::stable_sort(axes.begin(), axes.end(), [&](const MoveAxis& a, const MoveAxis& b) {
-    return step(a.extent, a.dst_stride) > step(b.extent, b.dst_stride);
-  });
-  for (int i = 2; i >= 0; --i) {
-    const MoveAxis inner = axes[i + 1];
-    if (axes[i].extent == 1 || axes[i].src_stride != inner.extent * inner.src_stride ||
-        axes[i].dst_stride != inner.extent * inner.dst_stride) {
-      continue;
-    }
-    axes[i + 1] = {axes[i].extent * inner.extent, inner.src_stride, inner.dst_stride};
-    for (int j = i; j > 0; --j) axes[j] = axes[j - 1];
-    axes[0] = {1, 0, 0};
-  }
-  std::stable_sort(axes.begin(), axes.end() - 1, [&](const MoveAxis& a, const MoveAxis& b) {
-    return step(a.extent, a.src_stride) > step(b.extent, b.src_stride);
-  });
-  return axes;
-}
-
 }  // namespace
 
 void CpuKernels::copy_block(const Block& block, const float* src, float* dst) {
   const auto plane = loops_for<MoveLoops>(isa_).plane;
-  const Axes axes = ordered_axes(block);
+  const std::array<MoveAxis, 4> axes = ordered_axes(block);
   // A task is a strip of the third axis; one long row is cut by `copy`, which also knows the best way to do it.
   if (axes[0].extent * axes[1].extent * axes[2].extent == 1 && axes[3].src_stride == 1 && axes[3].dst_stride == 1) {
     return copy(src + block.src_offset, static_cast<size_t>(axes[3].extent) * sizeof(float), dst + block.dst_offset);

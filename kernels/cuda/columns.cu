@@ -1,0 +1,217 @@
+// Kernels per column of [rows, columns]: sums over the rows in double precision, and batch norm.
+//
+// Sums take two kernels: blocks of rows into parts, then the parts in order. How rows are cut depends on their number
+// alone, and nothing is added atomically: the bits are always the same.
+#include "kernels/cuda/map.cuh"
+
+namespace hp {
+
+namespace {
+
+constexpr unsigned tile_columns = 32, tile_rows = 8;
+
+// parts[block][kind][column] = sum over the block's rows of the kinds that term(i, column, kinds) gives for element i.
+template <int kinds, class Term>
+__global__ void column_parts_kernel(Rows shape, double* parts, Term term) {
+  __shared__ double sums[kinds][tile_rows][tile_columns + 1];
+  const int64_t column = int64_t{blockIdx.x} * tile_columns + threadIdx.x;
+  const int64_t begin = shape.rows * blockIdx.y / gridDim.y, end = shape.rows * (blockIdx.y + 1) / gridDim.y;
+  double mine[kinds] = {};
+  if (column < shape.columns) {
+    for (int64_t row = begin + threadIdx.y; row < end; row += tile_rows) {
+      double terms[kinds];
+      term(row * shape.columns + column, column, terms);
+      for (int kind = 0; kind < kinds; ++kind) mine[kind] += terms[kind];
+    }
+  }
+  for (int kind = 0; kind < kinds; ++kind) sums[kind][threadIdx.y][threadIdx.x] = mine[kind];
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= shape.columns) return;
+  for (int kind = 0; kind < kinds; ++kind) {
+    for (unsigned part = 1; part < tile_rows; ++part) mine[kind] += sums[kind][part][threadIdx.x];
+    parts[(int64_t{blockIdx.y} * kinds + kind) * shape.columns + column] = mine[kind];
+  }
+}
+
+template <int kinds, class Finish>
+__global__ void column_finish_kernel(int64_t columns, int blocks, const double* parts, Finish finish) {
+  const int64_t step = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t column = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; column < columns; column += step) {
+    double sums[kinds] = {};
+    for (int64_t block = 0; block < blocks; ++block) {
+      for (int kind = 0; kind < kinds; ++kind) sums[kind] += parts[(block * kinds + kind) * columns + column];
+    }
+    finish(column, sums);
+  }
+}
+
+constexpr int64_t rows_per_block = 128, most_blocks = 256;
+
+int64_t row_blocks(Rows shape) { return std::clamp<int64_t>(shape.rows / rows_per_block, 1, most_blocks); }
+
+// finish(column, sums) gets the sums over all rows.
+template <int kinds, class Term, class Finish>
+void sum_columns(const CudaState& state, const char* what, Rows shape, double* parts, Term term, Finish finish) {
+  const int64_t blocks = row_blocks(shape);
+  const dim3 grid(static_cast<unsigned>(divide_up(shape.columns, tile_columns)), static_cast<unsigned>(blocks));
+  launch(state, what, {grid, dim3(tile_columns, tile_rows)}, column_parts_kernel<kinds, Term>, shape, parts, term);
+  constexpr int threads = 128;
+  launch(state, what, {dim3(state.blocks(divide_up(shape.columns, threads))), dim3(threads)},
+         column_finish_kernel<kinds, Finish>, shape.columns, static_cast<int>(blocks), parts, finish);
+}
+
+struct Values {
+  const float* x;
+  __device__ void operator()(int64_t i, int64_t, double* terms) const { terms[0] = x[i]; }
+};
+
+struct WriteSum {
+  float* y;
+  __device__ void operator()(int64_t column, const double* sums) const { y[column] = static_cast<float>(sums[0]); }
+};
+
+// The mean in double precision for the second pass, and rounded.
+struct WriteMean {
+  double count;
+  double* mean;
+  float* y;
+  __device__ void operator()(int64_t column, const double* sums) const {
+    mean[column] = sums[0] / count;
+    y[column] = static_cast<float>(mean[column]);
+  }
+};
+
+struct Squares {
+  const float* x;
+  const double* mean;
+  __device__ void operator()(int64_t i, int64_t column, double* terms) const {
+    const double distance = x[i] - mean[column];
+    terms[0] = distance * distance;
+  }
+};
+
+struct WriteShare {
+  double count;
+  float* y;
+  __device__ void operator()(int64_t column, const double* sums) const {
+    y[column] = static_cast<float>(sums[0] / count);
+  }
+};
+
+struct MessageAndProduct {
+  const float *x, *mean, *dy;
+  __device__ void operator()(int64_t i, int64_t column, double* terms) const {
+    terms[0] = dy[i];
+    terms[1] = dy[i] * (static_cast<double>(x[i]) - mean[column]);
+  }
+};
+
+struct WriteBatchNormParameters {
+  int64_t columns;
+  float epsilon;
+  const float *variance, *weight;
+  float* d;
+  __device__ void operator()(int64_t c, const double* sums) const {
+    const double inverse = 1.0 / sqrt(static_cast<double>(variance[c]) + epsilon), factor = weight ? weight[c] : 1.0;
+    d[c] = static_cast<float>(-factor * inverse * sums[0]);
+    d[columns + c] = static_cast<float>(-0.5 * factor * inverse * inverse * inverse * sums[1]);
+    d[2 * columns + c] = static_cast<float>(inverse * sums[1]);
+    d[3 * columns + c] = static_cast<float>(sums[0]);
+  }
+};
+
+__device__ float batch_norm_scale(float variance, float epsilon, float weight) {
+  return static_cast<float>(weight / sqrt(static_cast<double>(variance) + epsilon));
+}
+
+// shared: mean, variance, weight, bias
+struct BatchNorm {
+  float epsilon;
+  __device__ void prepare(float* shared) const { shared[1] = batch_norm_scale(shared[1], epsilon, shared[2]); }
+  __device__ void operator()(const float* shared, const float* in, float* out) const {
+    out[0] = fmaf(in[0] - shared[0], shared[1], shared[3]);
+  }
+};
+
+// shared: variance, weight
+struct BatchNormVjp {
+  float epsilon;
+  __device__ void prepare(float* shared) const { shared[0] = batch_norm_scale(shared[0], epsilon, shared[1]); }
+  __device__ void operator()(const float* shared, const float* in, float* out) const { out[0] = in[0] * shared[0]; }
+};
+
+// shared: mean, derivative by the mean, derivative by the variance
+struct StatisticsVjp {
+  double rows;
+  __device__ void prepare(float* shared) const {
+    shared[1] = static_cast<float>(shared[1] / rows);
+    shared[2] = static_cast<float>(2.0 * shared[2] / rows);
+  }
+  __device__ void operator()(const float* shared, const float* in, float* out) const {
+    out[0] = fmaf(shared[2], in[0] - shared[0], shared[1]);
+  }
+};
+
+double* parts_for(CudaState& state, Rows shape, int kinds, int extra = 0) {
+  const int64_t count = (row_blocks(shape) * kinds + extra) * shape.columns;
+  return static_cast<double*>(state.scratch(CudaState::Scratch::sums, static_cast<size_t>(count) * sizeof(double)));
+}
+
+}  // namespace
+
+void CudaKernels::column_sums(Rows shape, const float* x, float* y) {
+  if (shape.columns == 0) return;
+  sum_columns<1>(*state_, "column_sums", shape, parts_for(*state_, shape, 1), Values{x}, WriteSum{y});
+}
+
+void CudaKernels::column_statistics(Rows shape, const float* x, float* statistics) {
+  if (shape.columns == 0) return;
+  const auto count = static_cast<double>(shape.rows);
+  double* mean = parts_for(*state_, shape, 1, 1);
+  double* parts = mean + shape.columns;
+  sum_columns<1>(*state_, "column_statistics", shape, parts, Values{x}, WriteMean{count, mean, statistics});
+  sum_columns<1>(*state_, "column_statistics", shape, parts, Squares{x, mean},
+                 WriteShare{count, statistics + shape.columns});
+}
+
+void CudaKernels::column_statistics_vjp(Rows shape, const float* x, const float* statistics, const float* dstatistics,
+                                        float* dx) {
+  map(*state_, "column_statistics_vjp",
+      MapArrays<3, 1, 1>{.count = shape.count(),
+                         .period = shape.columns,
+                         .shared = {{statistics}, {dstatistics}, {dstatistics + shape.columns}},
+                         .in = {{x}},
+                         .out = {dx}},
+      StatisticsVjp{static_cast<double>(shape.rows)});
+}
+
+void CudaKernels::batch_norm(Rows shape, float epsilon, const float* x, const float* mean, const float* variance,
+                             const float* weight, const float* bias, float* y) {
+  map(*state_, "batch_norm",
+      MapArrays<4, 1, 1>{.count = shape.count(),
+                         .period = shape.columns,
+                         .shared = {{mean}, {variance}, {weight, 1}, {bias, 0}},
+                         .in = {{x}},
+                         .out = {y}},
+      BatchNorm{epsilon});
+}
+
+void CudaKernels::batch_norm_vjp(Rows shape, int targets, float epsilon, const float* variance, const float* weight,
+                                 const float* dy, float* dx) {
+  map(*state_, "batch_norm_vjp",
+      MapArrays<2, 1, 1>{.count = targets * shape.count(),
+                         .period = shape.columns,
+                         .shared = {{variance}, {weight, 1}},
+                         .in = {{dy}},
+                         .out = {dx}},
+      BatchNormVjp{epsilon});
+}
+
+void CudaKernels::batch_norm_parameter_vjp(Rows shape, float epsilon, const float* x, const float* mean,
+                                           const float* variance, const float* weight, const float* dy, float* d) {
+  if (shape.columns == 0) return;
+  sum_columns<2>(*state_, "batch_norm_parameter_vjp", shape, parts_for(*state_, shape, 2),
+                 MessageAndProduct{x, mean, dy}, WriteBatchNormParameters{shape.columns, epsilon, variance, weight, d});
+}
+
+}  // namespace hp

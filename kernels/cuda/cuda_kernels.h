@@ -1,0 +1,119 @@
+// CudaKernels: the kernels on an NVIDIA GPU, with cuDNN for convolutions, cuBLAS for matrix products and CUB to sort.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "runtime/kernels.h"
+
+namespace hp {
+
+// How convolutions and matrix products multiply; everything else is float32. tf32: inputs rounded to 10 bits of
+// mantissa, sums in float32 (tensor cores).
+enum class MathMode { fp32, tf32 };
+
+struct CudaOptions {
+  int device = 0;
+  MathMode math = MathMode::fp32;
+};
+
+// The stream, scratch memory, staging buffers and library handles (cuda_state.h).
+class CudaState;
+
+// The constructor throws hp::Error where there is no driver or no such device, allocate() where memory is too small.
+// Kernels are queued on one stream; a failure in one is thrown by the next call that waits (download, synchronize). One
+// object serves the thread that made it. Bits are the same for the same shapes and device.
+class CudaKernels final : public Kernels {
+ public:
+  explicit CudaKernels(CudaOptions options = {});
+  ~CudaKernels() override;
+
+  std::string device_name() const;
+  size_t memory_bytes() const;  // of the whole device, not what happens to be free
+
+  // --- memory
+  Device device() const override;
+  Storage allocate(size_t bytes) override;
+  void upload(const void* host, size_t bytes, void* device) override;
+  void download(const void* device, size_t bytes, void* host) override;
+  void copy(const void* from, size_t bytes, void* to) override;
+  void fill(int64_t n, float value, float* y) override;
+  void synchronize() override;
+
+  // --- elementwise
+  void apply(Function, int64_t n, const float* x, float* y) override;
+  void apply_vjp(Function, int64_t n, int targets, const float* x, const float* y, const float* dy, float* dx) override;
+  void guided_relu_vjp(int64_t n, int targets, const float* x, const float* dy, float* dx) override;
+  void combine(Binary, int64_t n, int64_t period, const float* a, const float* b, float* y) override;
+  void scale_add(int64_t n, float alpha, const float* x, float beta, float* y) override;
+  void add_relu(int64_t n, const float* a, const float* b, float* y) override;
+  void blend_signs(int64_t n, float positive, float negative, const float* x, float* y) override;
+
+  // --- relevance
+  void stabilised_ratio(int64_t n, int64_t period, float epsilon, const float* numerator, const float* denominator,
+                        float* ratio) override;
+  void gamma_ratios(int64_t n, float epsilon, float gamma, const float* numerator, const float* z, const float* p,
+                    float* ratio, float* ratio_positive) override;
+  void gamma_ratios_any(int64_t n, float epsilon, float gamma, const float* numerator, const float* z, const float* a,
+                        float* ratio, float* ratio_absolute) override;
+  void add_gated(Gate, int64_t n, int targets, const float* x, const float* m, float beta, float* y) override;
+  void box_relevance(Rows, int targets, const float* low, const float* high, const float* x, const float* g,
+                     const float* g_positive, float* r) override;
+
+  // --- rows
+  void softmax(Rows, const float* x, float* y) override;
+  void softmax_vjp(Rows, int targets, const float* y, const float* dy, float* dx) override;
+  void log_softmax(Rows, const float* x, float* y) override;
+  void log_softmax_vjp(Rows, int targets, const float* y, const float* dy, float* dx) override;
+  void column_sums(Rows, const float* x, float* y) override;
+  void column_statistics(Rows, const float* x, float* statistics) override;
+  void column_statistics_vjp(Rows, const float* x, const float* statistics, const float* dstatistics,
+                             float* dx) override;
+  void batch_norm(Rows, float epsilon, const float* x, const float* mean, const float* variance, const float* weight,
+                  const float* bias, float* y) override;
+  void batch_norm_vjp(Rows, int targets, float epsilon, const float* variance, const float* weight, const float* dy,
+                      float* dx) override;
+  void batch_norm_parameter_vjp(Rows, float epsilon, const float* x, const float* mean, const float* variance,
+                                const float* weight, const float* dy, float* d) override;
+  void row_dots(Rows, int targets, const float* a, const float* m, float* y) override;
+  void pixel_dots(Rows, int64_t batch, int targets, const float* a, const float* shift, const float* w,
+                  float* y) override;
+  void label_ranks(Rows, const float* x, const int32_t* label, int32_t* rank) override;
+
+  // --- losses
+  void cross_entropy(Rows, const float* z, const float* t, float scale, float* loss, float* dz) override;
+  void binary_cross_entropy(Rows, const float* z, const float* t, float scale, float* loss, float* dz) override;
+
+  // --- matmul and convolution
+  void matmul(const Matmul&, const float* a, const float* b, float* y) override;
+  std::string pack_format(const Conv2d&, PackUse) override;
+  std::unique_ptr<Packed> pack(const Conv2d&, PackUse, const float* w) override;
+  void conv2d(const Conv2d&, const Packed& w, const Epilogue&, const float* x, float* y) override;
+  void conv2d_input_gradient(const Conv2d&, const Packed& w, const float* dy, float* dx) override;
+  void conv2d_weight_gradient(const Conv2d&, const float* x, const float* dy, float* dw) override;
+
+  // --- pooling, resizing, moving
+  void max_pool(const Pool2d&, const float* x, float* y, int32_t* argmax) override;
+  void max_pool_vjp(const Pool2d&, int targets, const int32_t* argmax, const float* dy, float* dx) override;
+  void avg_pool(const Pool2d&, const float* x, float* y) override;
+  void avg_pool_vjp(const Pool2d&, const float* dy, float* dx) override;
+  void resize_bilinear(const Resize2d&, const float* x, float* y) override;
+  void resize_bilinear_vjp(const Resize2d&, const float* dy, float* dx) override;
+  void copy_block(const Block&, const float* src, float* dst) override;
+
+  // --- metrics on heat maps
+  void box_smooth(Maps, int64_t size, const float* x, float* y) override;
+  void gauss_smooth(Maps, int64_t size, float sigma, const float* x, float* y) override;
+  void cell_sums(Maps, int64_t cells, const float* x, float* y) override;
+  void mask_sums(Maps, const float* x, const float* mask, float* y) override;
+  void entropy(Maps, const float* x, float* y) override;
+  void gini(Maps, float offset, const float* x, float* y) override;
+
+  // --- optimisers
+  void sgd_step(int64_t n, const SgdStep&, const float* gradient, float* velocity, float* w) override;
+
+ private:
+  std::unique_ptr<CudaState> state_;
+};
+
+}  // namespace hp

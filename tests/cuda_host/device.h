@@ -1,0 +1,26 @@
+// The emulated device: memory that only device code may touch, and a queue of work that runs when somebody waits.
+//
+// Work (launches, copies, library calls) is queued in order and runs at the next synchronising call, so that a host
+// that forgets to wait reads stale data. Device memory is filled with NaN when allocated. Where a test asks for it,
+// device memory is unreadable except while the queue runs: a host loop over device data faults, as it would with a GPU.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+namespace cuda_host {
+
+void enqueue(std::function<void()> work);
+
+// What the next CudaKernels find: tests of what goes wrong set these, and set them back.
+struct Machinery {
+  bool driver = true;
+  int devices = 1;
+  size_t memory_bytes = size_t{4} << 30;
+  bool guard = false;  // device memory is unreadable for the host; costs two system calls per wait
+};
+Machinery& machinery();
+
+size_t launches();  // how many kernels have been launched since the program began
+
+}  // namespace cuda_host
