@@ -133,6 +133,38 @@ struct BatchNorm {
   }
 };
 
+struct BatchNormRelu : BatchNorm {
+  __device__ void operator()(const float* shared, const float* in, float* out) const {
+    const float value = fmaf(in[0] - shared[0], shared[1], shared[3]);
+    out[0] = positive_part_of(value);
+  }
+};
+
+// dparameters, and per column what an element of dx is made of: scale dy - offset - slope (x - mean).
+struct WriteTrainParameters {
+  int64_t columns;
+  double rows;
+  float epsilon;
+  const float *statistics, *weight;
+  float *dparameters, *scale, *offset, *slope;
+  __device__ void operator()(int64_t c, const double* sums) const {
+    const double inverse = 1.0 / sqrt(static_cast<double>(statistics[columns + c]) + epsilon);
+    const double factor = inverse * weight[c], product = sums[1] * inverse;
+    dparameters[c] = static_cast<float>(product);
+    dparameters[columns + c] = static_cast<float>(sums[0]);
+    scale[c] = static_cast<float>(factor);
+    offset[c] = static_cast<float>(factor * sums[0] / rows);
+    slope[c] = static_cast<float>(factor * inverse * product / rows);
+  }
+};
+
+// shared: mean, scale, offset, slope; in: x, dy
+struct TrainVjp {
+  __device__ void operator()(const float* shared, const float* in, float* out) const {
+    out[0] = fmaf(shared[1], in[1], -fmaf(shared[3], in[0] - shared[0], shared[2]));
+  }
+};
+
 // shared: variance, weight
 struct BatchNormVjp {
   float epsilon;
@@ -212,6 +244,37 @@ void CudaKernels::batch_norm_parameter_vjp(Rows shape, float epsilon, const floa
   if (shape.columns == 0) return;
   sum_columns<2>(*state_, "batch_norm_parameter_vjp", shape, parts_for(*state_, shape, 2),
                  MessageAndProduct{x, mean, dy}, WriteBatchNormParameters{shape.columns, epsilon, variance, weight, d});
+}
+
+void CudaKernels::batch_norm_train(Rows shape, float epsilon, bool relu, const float* x, const float* weight,
+                                   const float* bias, float* statistics, float* y) {
+  column_statistics(shape, x, statistics);
+  const MapArrays<4, 1, 1> arrays{.count = shape.count(),
+                                  .period = shape.columns,
+                                  .shared = {{statistics}, {statistics + shape.columns}, {weight, 1}, {bias, 0}},
+                                  .in = {{x}},
+                                  .out = {y}};
+  if (relu) return map(*state_, "batch_norm_train", arrays, BatchNormRelu{{epsilon}});
+  map(*state_, "batch_norm_train", arrays, BatchNorm{epsilon});
+}
+
+void CudaKernels::batch_norm_train_vjp(Rows shape, float epsilon, const float* x, const float* statistics,
+                                       const float* weight, const float* dy, float* dparameters, float* dx) {
+  if (shape.columns == 0) return;
+  double* parts = parts_for(*state_, shape, 2, 2);  // behind them 3 floats per column
+  auto* scale = reinterpret_cast<float*>(parts + 2 * row_blocks(shape) * shape.columns);
+  float *offset = scale + shape.columns, *slope = offset + shape.columns;
+  sum_columns<2>(*state_, "batch_norm_train_vjp", shape, parts, MessageAndProduct{x, statistics, dy},
+                 WriteTrainParameters{shape.columns, static_cast<double>(shape.rows), epsilon, statistics, weight,
+                                      dparameters, scale, offset, slope});
+  if (!dx) return;
+  map(*state_, "batch_norm_train_vjp",
+      MapArrays<4, 2, 1>{.count = shape.count(),
+                         .period = shape.columns,
+                         .shared = {{statistics}, {scale}, {offset}, {slope}},
+                         .in = {{x}, {dy}},
+                         .out = {dx}},
+      TrainVjp());
 }
 
 }  // namespace hp

@@ -75,6 +75,10 @@ class CudaKernels final : public Kernels {
                       float* dx) override;
   void batch_norm_parameter_vjp(Rows, float epsilon, const float* x, const float* mean, const float* variance,
                                 const float* weight, const float* dy, float* d) override;
+  void batch_norm_train(Rows, float epsilon, bool relu, const float* x, const float* weight, const float* bias,
+                        float* statistics, float* y) override;
+  void batch_norm_train_vjp(Rows, float epsilon, const float* x, const float* statistics, const float* weight,
+                            const float* dy, float* dparameters, float* dx) override;
   void row_dots(Rows, int targets, const float* a, const float* m, float* y) override;
   void pixel_dots(Rows, int64_t batch, int targets, const float* a, const float* shift, const float* w,
                   float* y) override;
@@ -111,6 +115,7 @@ class CudaKernels final : public Kernels {
 
   // --- optimisers
   void sgd_step(int64_t n, const SgdStep&, const float* gradient, float* velocity, float* w) override;
+  void adam_step(int64_t n, const AdamStep&, const float* gradient, float* m, float* v, float* w) override;
 
  private:
   std::unique_ptr<CudaState> state_;
