@@ -176,11 +176,15 @@ std::string CudaKernels::pack_format(const Conv2d& c, PackUse) {
   return fmt::format("{}x{}x{}x{}", c.filters, c.kernel_height, c.kernel_width, c.channels / c.groups);
 }
 
-std::unique_ptr<Packed> CudaKernels::pack(const Conv2d& c, PackUse, const float* w) {
-  auto packed =
-      std::make_unique<CudaPacked>(allocate(static_cast<size_t>(c.weight_count()) * sizeof(float)), c.weight_count());
-  copy_block(reorder(c, true), w, reinterpret_cast<float*>(packed->storage.data()));
+std::unique_ptr<Packed> CudaKernels::pack(const Conv2d& c, PackUse use, const float* w) {
+  const auto bytes = static_cast<size_t>(c.weight_count()) * sizeof(float);
+  auto packed = std::make_unique<CudaPacked>(allocate(bytes), c.weight_count());
+  repack(c, use, w, *packed);
   return packed;
+}
+
+void CudaKernels::repack(const Conv2d& c, PackUse, const float* w, Packed& packed) {
+  copy_block(reorder(c, true), w, const_cast<float*>(weight_of(packed, c)));
 }
 
 void CudaKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {

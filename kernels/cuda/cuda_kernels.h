@@ -84,6 +84,18 @@ class CudaKernels final : public Kernels {
                   float* y) override;
   void label_ranks(Rows, const float* x, const int32_t* label, int32_t* rank) override;
 
+  // --- B-cos networks
+  void unit_rows(Rows, const float* x, float* y) override;
+  void unit_rows_vjp(Rows, int targets, const float* x, const float* dy, float* dx) override;
+  void patch_norms(const Conv2d&, float inside, float outside, const float* x, float* n) override;
+  void patch_norms_vjp(const Conv2d&, int targets, float outside, const float* x, const float* n, const float* dn,
+                       float* dx) override;
+  void bcos_scale(Rows, int targets, float exponent, const float* u, const float* n, const float* v, float* y) override;
+  void bcos_scale_vjp(Rows, int targets, float exponent, const float* u, const float* n, const float* dy,
+                      float* du) override;
+  void bcos_norm_vjp(Rows, int targets, float exponent, const float* u, const float* n, const float* dy,
+                     float* dn) override;
+
   // --- losses
   void cross_entropy(Rows, const float* z, const float* t, float scale, float* loss, float* dz) override;
   void binary_cross_entropy(Rows, const float* z, const float* t, float scale, float* loss, float* dz) override;
@@ -92,6 +104,7 @@ class CudaKernels final : public Kernels {
   void matmul(const Matmul&, const float* a, const float* b, float* y) override;
   std::string pack_format(const Conv2d&, PackUse) override;
   std::unique_ptr<Packed> pack(const Conv2d&, PackUse, const float* w) override;
+  void repack(const Conv2d&, PackUse, const float* w, Packed& packed);
   void conv2d(const Conv2d&, const Packed& w, const Epilogue&, const float* x, float* y) override;
   void conv2d_input_gradient(const Conv2d&, const Packed& w, const float* dy, float* dx) override;
   void conv2d_weight_gradient(const Conv2d&, const float* x, const float* dy, float* dw) override;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <utility>
 
 #include "kernels/cuda/check.h"
@@ -69,6 +70,10 @@ __device__ void store(const Pack<width>& values, float* to) {
 }
 
 inline bool is_aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % sizeof(float4) == 0; }
+// Whether rows of these arrays can be read 4 floats at a time.
+inline bool is_wide(int64_t columns, std::initializer_list<const void*> arrays) {
+  return columns % 4 == 0 && std::ranges::all_of(arrays, is_aligned);
+}
 
 // --- max(x, 0) and min(x, 0) that keep a NaN
 __device__ inline float positive_part_of(float x) { return 0.0f > x ? 0.0f : x; }

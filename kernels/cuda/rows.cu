@@ -1,8 +1,6 @@
 // Kernels that work on one row at a time: a warp or a block per row, sums in double precision.
 //
 // A row is read twice or three times by the same threads within microseconds: only the first time from device memory.
-#include <initializer_list>
-
 #include "kernels/cuda/launch.cuh"
 
 namespace hp {
@@ -176,10 +174,6 @@ struct LabelRanks {
     if (Team::rank() == 0) rank[row] = above;
   }
 };
-
-bool is_wide(int64_t columns, std::initializer_list<const void*> arrays) {
-  return columns % 4 == 0 && std::ranges::all_of(arrays, is_aligned);
-}
 
 }  // namespace
 

@@ -49,6 +49,7 @@ void check_family(const std::vector<cases::KernelCase>& family) {
 TEST_CASE("elementwise kernels") { check_family(cases::elementwise_cases()); }
 TEST_CASE("relevance kernels") { check_family(cases::relevance_cases()); }
 TEST_CASE("row kernels") { check_family(cases::rows_cases()); }
+TEST_CASE("B-cos kernels") { check_family(cases::bcos_cases()); }
 TEST_CASE("losses") { check_family(cases::losses_cases()); }
 TEST_CASE("convolution kernels") { check_family(cases::conv_cases()); }
 TEST_CASE("matrix products") { check_family(cases::matmul_cases()); }
