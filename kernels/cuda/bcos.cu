@@ -62,7 +62,8 @@ struct UnitRowsVjp {
       const Pack<width> values = load<width>(in + c), messages = load<width>(message + c);
       Pack<width> out;
       for (int k = 0; k < width; ++k) {
-        out.at[k] = static_cast<float>(fma(-share, static_cast<double>(values.at[k]), messages.at[k]) / norm);
+        out.at[k] = static_cast<float>(
+            fma(-share, static_cast<double>(values.at[k]), static_cast<double>(messages.at[k])) / norm);
       }
       store<width>(out, dx + row * columns + c);
     });
