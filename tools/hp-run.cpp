@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "runtime/error.h"
+#include "tools/device.h"
 #include "tools/experiment/run.h"
 #include "tools/experiment/schema.h"
 #include "tools/trace/profile.h"
@@ -53,7 +54,7 @@ int run(const Arguments& arguments) {
   if (arguments.threads >= 0) file["threads"] = arguments.threads;
   const std::filesystem::path folder = std::filesystem::absolute(arguments.experiment).parent_path();
   const hp::Experiment experiment = hp::Experiment::parse(file, folder);
-  hp::RunOptions options{arguments.output, arguments.dry_run};
+  hp::RunOptions options{arguments.output, arguments.dry_run, nullptr, hp::open_device};
   std::optional<hp::Recorder> recorder;
   std::optional<hp::AtomicFile> trace_file;  // opened first: a place that cannot be written to is known at once
   if (!arguments.trace.empty()) trace_file.emplace(arguments.trace);
@@ -85,7 +86,7 @@ int main(int argc, char** argv) {
   app.add_option("experiment", arguments.experiment, "experiment file (JSON)")->required()->check(CLI::ExistingFile);
   app.add_option("--set", arguments.settings, "change a value of the file: training.epochs=5 (repeatable)")->take_all();
   app.add_option("--output", arguments.output, "folder for results (default: out/<name>)");
-  app.add_option("--device", arguments.device, "cpu");
+  app.add_option("--device", arguments.device, "cpu, cuda or cuda:0 to cuda:7");
   app.add_option("--threads", arguments.threads, "compute threads; 0: all cores")->check(CLI::Range(0, 4096));
   CLI::Option* dry_run =
       app.add_flag("--dry-run", arguments.dry_run, "check everything, print the plan and its expected cost");

@@ -4,7 +4,6 @@
 
 #include <chrono>
 
-#include "kernels/cpu/cpu_kernels.h"
 #include "runtime/error.h"
 #include "runtime/file.h"
 #include "tools/experiment/checks.h"
@@ -21,12 +20,6 @@ void write_text(const std::filesystem::path& path, const std::string& text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();
-}
-
-// What decides the last bits besides the data: device, instruction set, threads.
-std::string engine_of(const CpuKernels& kernels) {
-  const char* isa = kernels.isa() == Isa::avx512 ? "avx512" : kernels.isa() == Isa::avx2 ? "avx2" : "baseline";
-  return fmt::format("cpu, {}, {} threads", isa, kernels.threads());
 }
 
 void add_facts(Results& results, const Experiment& experiment, const Network& network, const SplitData& train,
@@ -63,12 +56,12 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
     fmt::print("{}", plan_text(experiment, network, train, test));
     return Outcome::complete;
   }
+  const OpenedDevice device = options.open_device(experiment);
   const OutputFolder folder(options.output);
   write_text(folder.path() / "experiment.json", experiment.resolved.dump(2) + "\n");
   Journal journal(folder.path() / "run.log");
-  CpuKernels kernels({.threads = experiment.threads});
-  kernels.observe(options.observer);
-  const std::string engine = engine_of(kernels);
+  device.kernels->observe(options.observer);
+  const std::string& engine = device.engine;
   journal.say(fmt::format("{}: {} on {}", experiment.name, network.architecture, engine));
 
   Results results;
@@ -81,9 +74,13 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
     write_results(folder.path(), results);
     write_report(folder.path(), results);
   };
-  const FeatureRun run{
-      experiment, network,  kernels, engine, experiment.cache.empty() ? folder.path() / "features" : experiment.cache,
-      journal,    cancelled};
+  const FeatureRun run{experiment,
+                       network,
+                       *device.kernels,
+                       engine,
+                       experiment.cache.empty() ? folder.path() / "features" : experiment.cache,
+                       journal,
+                       cancelled};
   auto stages = [&] {
     if (!compute_features(train, run, results.notes) || !compute_features(test, run, results.notes)) return false;
     std::filesystem::create_directories(folder.path() / "probes");

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "runtime/observer.h"
+#include "tools/experiment/device.h"
 #include "tools/experiment/experiment.h"
 
 namespace hp {
@@ -13,6 +14,7 @@ struct RunOptions {
   std::filesystem::path output;
   bool dry_run = false;
   Observer* observer = nullptr;  // is told what runs: run/features, forward/conv1, data/decode ...
+  OpenDevice open_device = open_cpu;
 };
 
 enum class Outcome { complete, cancelled };

@@ -97,7 +97,7 @@ TEST_CASE("bad input: usage") {
   for (const std::vector<std::string>& arguments : {std::vector<std::string>{file},
                                                     {file, "--set", "seed"},
                                                     {file, "--set", "seed.x.y=1", "--set", "seed=1"},
-                                                    {file, "--device", "cuda"}}) {
+                                                    {file, "--device", "tpu"}}) {
     const Ran ran = hp_run(folder.path(), arguments);
     CHECK(ran.code == 1);
     CHECK(ran.errors.starts_with("hp-run: [experiment] "));

@@ -97,7 +97,7 @@ TEST_CASE("schema: ranges") {
 TEST_CASE("schema: choices, missing keys, empty texts and lists") {
   CHECK(complaint("/probes/1/loss", "bc") ==
         "[experiment] /probes/1/loss: unknown value; got \"bc\"; expected ce, bce, uo_bce (did you mean bce?)");
-  CHECK(contains(complaint("/device", "cuda"), "/device: unknown value"));
+  CHECK(contains(complaint("/device", "tpu"), "/device: unknown value"));
   CHECK(contains(complaint("/name", ""), "/name: too short"));
   CHECK(contains(complaint("/probes", json::array()), "/probes: too few elements; got 0; expected at least 1"));
   for (const char* key : {"name", "backbone", "data", "probes"}) {
