@@ -26,7 +26,8 @@ struct Backbone {
   int64_t channels() const { return graph.node(features()).shape[-1]; }
 };
 
-// Throws hp::Error that lists the known architectures.
+// Every architecture takes a width, the channels of its first stage, behind its name: "resnet18_w32". Throws hp::Error
+// that lists the known architectures.
 Backbone build_backbone(const std::string& architecture, ImageShape shape);
 std::vector<std::string> known_architectures();
 

@@ -54,12 +54,14 @@ Value padded_shortcut(Graph& graph, Value x, const BlockSpec& block) {
 }  // namespace
 
 Value append_resnet(Graph& graph, Value model_input, const ResNetParams& params) {
-  Value x = conv_bn(graph, model_input, {"conv1", "bn1", 64, 7, 2, 3});
+  const int64_t kernel = params.small_stem ? 3 : 7;
+  Value x = conv_bn(graph, model_input, {"conv1", "bn1", params.width, kernel, 2, kernel / 2});
   x = relu(graph, x, "relu");
-  x = max_pool(graph, x, {.window = 3, .stride = 2, .padding = 1}, "maxpool");
+  if (!params.small_stem) x = max_pool(graph, x, {.window = 3, .stride = 2, .padding = 1}, "maxpool");
   for (int stage = 0; stage < 4; ++stage) {
     for (int64_t b = 0; b < params.blocks[static_cast<size_t>(stage)]; ++b) {
-      const BlockSpec block{fmt::format("layer{}.{}", stage + 1, b), int64_t{64} << stage, b == 0 && stage > 0 ? 2 : 1};
+      const BlockSpec block{fmt::format("layer{}.{}", stage + 1, b), params.width << stage,
+                            b == 0 && stage > 0 ? 2 : 1};
       const int64_t channels = params.bottleneck ? 4 * block.width : block.width;
       const Value branch = params.bottleneck ? bottleneck_branch(graph, x, block) : basic_branch(graph, x, block);
       const bool project = block.stride != 1 || graph.shape(x)[-1] != channels;
@@ -71,11 +73,12 @@ Value append_resnet(Graph& graph, Value model_input, const ResNetParams& params)
 }
 
 Value append_cifar_resnet(Graph& graph, Value model_input, const CifarResNetParams& params) {
-  Value x = conv_bn(graph, model_input, {"conv1", "bn1", 16, 3, 1, 1});
+  Value x = conv_bn(graph, model_input, {"conv1", "bn1", params.width, 3, 1, 1});
   x = relu(graph, x, "relu");
   for (int stage = 0; stage < 3; ++stage) {
     for (int64_t b = 0; b < params.blocks; ++b) {
-      const BlockSpec block{fmt::format("layer{}.{}", stage + 1, b), int64_t{16} << stage, b == 0 && stage > 0 ? 2 : 1};
+      const BlockSpec block{fmt::format("layer{}.{}", stage + 1, b), params.width << stage,
+                            b == 0 && stage > 0 ? 2 : 1};
       const Value branch = basic_branch(graph, x, block);
       Value shortcut = x;
       if (block.stride != 1) {

@@ -106,7 +106,10 @@ void Optimizer::step(double learning_rate, std::span<const Tensor> gradients) {
           gradients.size(), parameters_.size());
   if (settings_.clip_norm > 0) clip(gradients);
   ++steps_;
-  const auto power = static_cast<double>(steps_);
+  // Of the rounded beta, whose powers the moments hold.
+  const auto correction = [&](double beta) {
+    return static_cast<float>(1 - std::pow(static_cast<double>(static_cast<float>(beta)), steps_));
+  };
   for (size_t i = 0; i < parameters_.size(); ++i) {
     Weight& weight = *parameters_[i].weight;
     const auto rate = static_cast<float>(learning_rate * factors_[i].rate);
@@ -121,8 +124,8 @@ void Optimizer::step(double learning_rate, std::span<const Tensor> gradients) {
                           .beta2 = static_cast<float>(settings_.beta2),
                           .epsilon = static_cast<float>(settings_.epsilon),
                           .weight_decay = decay,
-                          .correction1 = static_cast<float>(1 - std::pow(settings_.beta1, power)),
-                          .correction2 = static_cast<float>(1 - std::pow(settings_.beta2, power)),
+                          .correction1 = correction(settings_.beta1),
+                          .correction2 = correction(settings_.beta2),
                           .decoupled = settings_.kind == OptimizerKind::adamw};
       kernels_.adam_step(n, adam, gradients[i].floats(), memory_[2 * i].tensor.floats(),
                          memory_[2 * i + 1].tensor.floats(), weight.tensor().floats());

@@ -20,14 +20,14 @@ void adam_step(int64_t n, const AdamStep& step, const float* gradient, float* m,
   const float beta1 = step.beta1, beta2 = step.beta2, epsilon = step.epsilon;
   const float rate = step.learning_rate / step.correction1, root = 1 / __builtin_sqrtf(step.correction2);
   const float in_gradient = step.decoupled ? 0.0f : step.weight_decay;
-  const float kept = step.decoupled ? 1 - step.learning_rate * step.weight_decay : 1.0f;
+  const float shrink = step.decoupled ? step.learning_rate * step.weight_decay : 0.0f;  // 1 - shrink would lose digits
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
     const float g = gradient[i] + in_gradient * w[i];
     const float first = beta1 * m[i] + (1 - beta1) * g, second = beta2 * v[i] + (1 - beta2) * g * g;
     m[i] = first;
     v[i] = second;
-    w[i] = kept * w[i] - rate * first / (__builtin_sqrtf(second) * root + epsilon);
+    w[i] -= shrink * w[i] + rate * first / (__builtin_sqrtf(second) * root + epsilon);
   }
 }
 

@@ -13,11 +13,16 @@ import bcos
 import end_to_end
 import image_goldens
 import nodes
+import training
 import versions
 
 NETWORKS = ("resnet20", "resnet56", "resnet18", "resnet50")
 PARTS = {"images": lambda arguments, found: image_goldens.make(arguments.out, found),
-         "bcos": lambda arguments, found: bcos.make(arguments.out, found)}
+         "bcos": lambda arguments, found: bcos.make(arguments.out, found),
+         "optimisers": lambda arguments, found: training.make_optimisers(arguments.out, found)}
+for network in training.SIZES:
+    PARTS[network + "_training"] = lambda arguments, found, network=network: training.make(
+        network, arguments.out, arguments.shared, found)
 for network in NETWORKS:
     PARTS[network + "_pick"] = lambda arguments, found, network=network: end_to_end.pick(
         network, arguments.out, arguments.shared)
