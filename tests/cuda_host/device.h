@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdlib>
 #include <functional>
 
 namespace cuda_host {
@@ -17,7 +18,8 @@ struct Machinery {
   bool driver = true;
   int devices = 1;
   size_t memory_bytes = size_t{4} << 30;
-  bool guard = false;  // device memory is unreadable for the host; costs two system calls per wait
+  // Device memory is unreadable for the host; costs two system calls per wait. HP_CUDA_HOST_GUARD sets it for programs.
+  bool guard = std::getenv("HP_CUDA_HOST_GUARD") != nullptr;
 };
 Machinery& machinery();
 

@@ -1,0 +1,75 @@
+// Networks through Executor and Propagator on the CUDA kernels, against the CPU, with device memory out of the host's
+// reach.
+#include <doctest/doctest.h>
+
+#include <memory>
+
+#include "attribution/composites.h"
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cuda/cuda_kernels.h"
+#include "runtime/executor.h"
+#include "runtime/fold.h"
+#include "runtime/propagator.h"
+#include "tests/cuda_host/device.h"
+#include "tests/cuda_host/machine.h"
+#include "tests/support/small_nets.h"
+
+namespace hp {
+
+namespace {
+
+constexpr int64_t batch = 2;
+constexpr int targets = 3;
+
+Tensor to_device(Kernels& kernels, const Tensor& host) {
+  Tensor tensor(host.shape(), host.dtype(), std::make_shared<Storage>(kernels.allocate(host.bytes())));
+  kernels.upload(host.bytes_begin(), host.bytes(), tensor.bytes_begin());
+  return tensor;
+}
+
+Tensor to_cpu(Kernels& kernels, const Tensor& tensor) {
+  Tensor host = Tensor::host(tensor.shape());
+  kernels.download(tensor.bytes_begin(), tensor.bytes(), host.bytes_begin());
+  return host;
+}
+
+struct Results {
+  Tensor logits, gradient;
+};
+
+// Logits of the small ResNet, and the gradients of three sums of them by the image.
+Results run_network(Kernels& kernels) {
+  const Graph graph = testing::small_resnet(batch);
+  const Parameters parameters = on_device(testing::formula_parameters(graph), kernels);
+  Executor executor(graph, parameters, kernels, Keep::everything);
+  const Activations activations =
+      executor.run(to_device(kernels, testing::formula_tensor("image", {batch, 8, 8, 3}, 0.5f, 0.5f)));
+  const int logits = graph.find("logits"), image = graph.find("image");
+  const Shape& shape = graph.node(logits).shape;
+  const Tensor seed = to_device(kernels, testing::formula_tensor("seed", shape.with(0, shape[0] * targets)));
+  Propagator walk(graph, Composite(), kernels);
+  const Entry entry{logits, {seed, Form::multiplier, targets}};
+  const Tap tap{image};
+  const RelevanceTrace trace = walk.run(walk.prepare(activations), {&entry, 1}, {&tap, 1});
+  return {to_cpu(kernels, activations.value(logits)), to_cpu(kernels, trace.at(image).data)};
+}
+
+}  // namespace
+
+TEST_CASE("a small ResNet gives the CPU's logits and gradients, in any order of the threads") {
+  CpuKernels cpu;
+  const Results want = run_network(cpu);
+  cuda_host::machinery().guard = true;
+  for (const auto schedule :
+       {cuda_host::Schedule::forward, cuda_host::Schedule::reverse, cuda_host::Schedule::shuffled}) {
+    cuda_host::set_schedule(schedule);
+    CudaKernels cuda;
+    const Results got = run_network(cuda);
+    CHECK(testing::relative_error(got.logits, want.logits) < 1e-5);
+    CHECK(testing::relative_error(got.gradient, want.gradient) < 1e-5);
+  }
+  cuda_host::set_schedule(cuda_host::Schedule::forward);
+  cuda_host::machinery().guard = false;
+}
+
+}  // namespace hp
