@@ -124,9 +124,16 @@ def experiment_table(state):
     ours, theirs = (min(pair[side] for pair in state.experiment) for side in ("hp", "script"))
     return ["## The whole experiment", "", "`hp-run experiments/cifar10.json` against `tests/bench/peer_experiment.py` "
             "(PyTorch, zennit, captum): features, three probes, four methods, grids, metrics; from nothing, best of "
-            f"{len(state.experiment)}. Their numbers agree.", "", "| hp | script | ratio | must | |",
+            f"{len(state.experiment)}; {state.experiment[-1]['grids']} grids.", "",
+            *agreed(state.experiment[-1]["complaints"]), "", "| hp | script | ratio | must | |",
             "|--:|--:|--:|--:|---|",
             f"| {ours:.1f} s | {theirs:.1f} s | {theirs / ours:.2f} | 5 | {verdict(theirs >= 5 * ours)} |", ""]
+
+
+def agreed(complaints):
+    if not complaints:
+        return ["Top-1 and the mean of every metric agree within what other grids and orders of training change."]
+    return ["**The two sides' numbers differ**, hp first:", "", *(f"* {complaint}" for complaint in complaints)]
 
 
 def agreement(state):
