@@ -11,8 +11,8 @@ namespace hp {
 
 namespace {
 
-// Nodes on a path from node `from` up to node `to`, both included, in the order of the walk.
-std::vector<int> nodes_between(const Graph& graph, int from, int to) {
+// Nodes that a message passes on its way from node `from` to node `to`, both included, in the order of the walk.
+std::vector<int> nodes_between(const Graph& graph, std::span<const Choice> choices, int from, int to) {
   const auto count = static_cast<size_t>(graph.size());
   std::vector<bool> above(count, false), below(count, false);
   above[static_cast<size_t>(to)] = true;
@@ -25,7 +25,11 @@ std::vector<int> nodes_between(const Graph& graph, int from, int to) {
   for (int i = from; i >= to; --i) {
     if (!below[static_cast<size_t>(i)] || !above[static_cast<size_t>(i)]) continue;
     nodes.push_back(i);
-    for (int input : graph.node(i).inputs) below[static_cast<size_t>(input)] = true;
+    const RulePtr& rule = choices[static_cast<size_t>(i)].rule;
+    const std::vector<int>& inputs = graph.node(i).inputs;
+    for (int which = 0; rule && which < static_cast<int>(inputs.size()); ++which) {
+      if (rule->carries(graph, i, which)) below[static_cast<size_t>(inputs[static_cast<size_t>(which)])] = true;
+    }
   }
   return nodes;
 }
@@ -138,11 +142,11 @@ RelevanceReport relevance_of(Session& session, const Tensor& image, int target, 
   const int features = backbone.find("features"), end = backbone.find("model_input");
   const auto part_of = [&](const Activations& activations, const Composite& composite, int from, int to, auto walk) {
     const Graph& graph = activations.graph();
-    std::vector<int> nodes = nodes_between(graph, from, to);
+    const std::vector<Choice> choices = composite.assign(graph);
+    std::vector<int> nodes = nodes_between(graph, choices, from, to);
     RelevanceTrace messages = walk(taps_at(nodes, Tap::Keep::message)),
                    balance = walk(taps_at(nodes, Tap::Keep::balance));
-    return Part{activations,           composite.assign(graph), nodes,
-                cuts(graph, from, to), std::move(messages),     std::move(balance)};
+    return Part{activations, choices, nodes, cuts(graph, from, to), std::move(messages), std::move(balance)};
   };
   const Part upper =
       part_of(pass.head(0), plan.composite.without_first(), logits, head_features,
