@@ -19,6 +19,12 @@ struct Session::Network {
     Propagator& propagator(Kernels& kernels, const std::string& name, const Composite& composite, size_t bytes) {
       return propagators.try_emplace(name, graph, composite, kernels, bytes).first->second;
     }
+    size_t bytes() {
+      size_t total = 0;
+      for (auto& [pins, executor] : executors) total += executor.context().scratch.bytes();
+      for (auto& [name, propagator] : propagators) total += propagator.bytes();
+      return total;
+    }
   };
   Part backbone;
   std::vector<std::unique_ptr<Part>> heads;
@@ -51,6 +57,15 @@ int64_t Session::classes(size_t head) const {
 }
 
 void Session::clear() { networks_.clear(); }
+
+size_t Session::bytes() {
+  size_t total = pool_.bytes();
+  for (auto& [key, network] : networks_) {
+    total += network->backbone.bytes();
+    for (const std::unique_ptr<Network::Part>& head : network->heads) total += head->bytes();
+  }
+  return total;
+}
 
 Session::Network& Session::network(Start start, const Shape& input) {
   std::unique_ptr<Network>& network = networks_[(start == Start::image ? "image " : "model_input ") + input.str()];

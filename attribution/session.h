@@ -88,6 +88,8 @@ class Session {
   // Drops the graphs and device memory of all shapes seen so far; every Pass becomes invalid, tensors stay.
   void clear();
   size_t shapes_cached() const { return networks_.size(); }
+  // Device memory held for all that: passes, messages, maps; not the parameters.
+  size_t bytes();
 
  private:
   struct SessionHead {

@@ -252,6 +252,8 @@ class Kernels {
   virtual std::string pack_format(const Conv2d&, PackUse) = 0;
   virtual std::unique_ptr<Packed> pack(const Conv2d&, PackUse,
                                        const float* w) = 0;  // w [filters, channels/groups, kh, kw]
+  // Other values for what pack() made for the same shape and use, in the same place.
+  virtual void repack(const Conv2d&, PackUse, const float* w, Packed& packed) = 0;
   virtual void conv2d(const Conv2d&, const Packed& w, const Epilogue&, const float* x, float* y) = 0;
   // dx = adjoint of conv2d (without epilogue) applied to dy; any number of targets goes into `batch`
   virtual void conv2d_input_gradient(const Conv2d&, const Packed& w, const float* dy, float* dx) = 0;

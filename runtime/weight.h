@@ -34,8 +34,8 @@ inline constexpr Derivation ones{Derivation::Kind::ones, 0, 0};
 inline constexpr Derivation gamma(float gamma) { return {Derivation::Kind::blend, 1 + gamma, 1}; }
 }  // namespace derive
 
-// Derived forms and packs are made on first use and kept until the values change. Not safe for use from several threads
-// at once.
+// Derived forms and packs are made on first use. When the values change, each is made again at its next use, in the
+// memory that it has. Not safe for use from several threads at once.
 class Weight {
  public:
   Weight() = default;
@@ -45,22 +45,31 @@ class Weight {
   uint64_t version() const { return version_; }
 
   void assign(Tensor tensor);  // new values, new version
-  void touch();                // the values were changed in place: new version, everything derived is dropped
+  void touch();                // the values were changed in place: new version, everything derived is out of date
 
   Weight& derived(Kernels&, const Derivation&);
   const Packed& packed(Kernels&, const Conv2d&, PackUse);
   // A tensor that someone computed from this weight and nothing else that changes (a rule's constant denominator), made
   // on first use.
   const Tensor& kept(const std::string& key, const std::function<Tensor()>& make);
-  int64_t packs_made() const { return packs_made_; }  // grows only when something had to be packed
+  // Grows only when something had to be packed, of this weight or of its derived forms.
+  int64_t packs_made() const;
 
  private:
+  // Something made from the values as they were at `version`.
+  template <class T>
+  struct Made {
+    T value{};
+    uint64_t version = 0;
+  };
+  void derive(Kernels&, const Derivation&, const Tensor& values) const;
+
   Tensor tensor_;
   uint64_t version_ = 1;
   int64_t packs_made_ = 0;
-  std::map<Derivation, std::unique_ptr<Weight>> derived_;
-  std::map<std::string, std::unique_ptr<Packed>> packs_;
-  std::map<std::string, Tensor> kept_;
+  std::map<Derivation, Made<std::unique_ptr<Weight>>> derived_;
+  std::map<std::string, Made<std::unique_ptr<Packed>>> packs_;
+  std::map<std::string, Made<Tensor>> kept_;
 };
 
 }  // namespace hp

@@ -34,16 +34,18 @@ std::string columns_format(const Conv2d& c) {
   return fmt::format("columns {}x{}x{}x{}", c.filters, c.kernel_height, c.kernel_width, c.channels);
 }
 
-std::unique_ptr<Packed> CpuKernels::pack_columns(const Conv2d& c, const float* w) {
+std::unique_ptr<Packed> CpuKernels::allocate_columns(const Conv2d& c) {
   using dnnl::memory;
   const memory::desc layout({c.filters, column_size(c)}, memory::data_type::f32, memory::format_tag::ab);
-  auto packed = std::make_unique<DnnlPacked>(layout, dnnl_->engine());
+  return std::make_unique<DnnlPacked>(layout, dnnl_->engine());
+}
+
+void CpuKernels::pack_columns(const Conv2d& c, const float* w, Packed& packed) {
   const int64_t window = c.kernel_height * c.kernel_width;
   copy_block({.extent = {1, c.filters, window, c.channels},
               .src_stride = {0, c.channels * window, 1, window},
               .dst_stride = {0, c.channels * window, c.channels, 1}},
-             w, static_cast<float*>(packed->memory().get_data_handle()));
-  return packed;
+             w, static_cast<float*>(static_cast<DnnlPacked&>(packed).memory().get_data_handle()));
 }
 
 void CpuKernels::columns_input_gradient(const Conv2d& c, const Packed& packed, const float* dy, float* dx) {

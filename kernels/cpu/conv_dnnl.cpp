@@ -191,11 +191,20 @@ std::string CpuKernels::pack_format(const Conv2d& conv, PackUse use) {
 }
 
 std::unique_ptr<Packed> CpuKernels::pack(const Conv2d& conv, PackUse use, const float* w) {
-  if (use == PackUse::input_gradient && uses_columns(conv)) return pack_columns(conv, w);
-  const WeightLayout& layout = weight_layout(*dnnl_, conv, conv_use(use));
-  auto packed = std::make_unique<DnnlPacked>(layout.desc, dnnl_->engine());
-  dnnl_->reorder(memory(ConvDescs(conv).plain_weight, dnnl_->engine(), const_cast<float*>(w)), packed->memory());
+  std::unique_ptr<Packed> packed;
+  if (use == PackUse::input_gradient && uses_columns(conv)) {
+    packed = allocate_columns(conv);
+  } else {
+    packed = std::make_unique<DnnlPacked>(weight_layout(*dnnl_, conv, conv_use(use)).desc, dnnl_->engine());
+  }
+  repack(conv, use, w, *packed);
   return packed;
+}
+
+void CpuKernels::repack(const Conv2d& conv, PackUse use, const float* w, Packed& packed) {
+  if (use == PackUse::input_gradient && uses_columns(conv)) return pack_columns(conv, w, packed);
+  dnnl_->reorder(memory(ConvDescs(conv).plain_weight, dnnl_->engine(), const_cast<float*>(w)),
+                 static_cast<DnnlPacked&>(packed).memory());
 }
 
 void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {

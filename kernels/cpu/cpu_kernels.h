@@ -98,6 +98,7 @@ class CpuKernels final : public Kernels {
   void matmul(const Matmul&, const float* a, const float* b, float* y) override;
   std::string pack_format(const Conv2d&, PackUse) override;
   std::unique_ptr<Packed> pack(const Conv2d&, PackUse, const float* w) override;
+  void repack(const Conv2d&, PackUse, const float* w, Packed& packed) override;
   void conv2d(const Conv2d&, const Packed& w, const Epilogue&, const float* x, float* y) override;
   void conv2d_input_gradient(const Conv2d&, const Packed& w, const float* dy, float* dx) override;
   void conv2d_weight_gradient(const Conv2d&, const float* x, const float* dy, float* dw) override;
@@ -125,7 +126,8 @@ class CpuKernels final : public Kernels {
 
  private:
   // columns_dnnl.h
-  std::unique_ptr<Packed> pack_columns(const Conv2d&, const float* w);
+  std::unique_ptr<Packed> allocate_columns(const Conv2d&);
+  void pack_columns(const Conv2d&, const float* w, Packed& packed);
   void columns_input_gradient(const Conv2d&, const Packed& w, const float* dy, float* dx);
 
   int threads_;

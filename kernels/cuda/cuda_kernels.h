@@ -104,7 +104,7 @@ class CudaKernels final : public Kernels {
   void matmul(const Matmul&, const float* a, const float* b, float* y) override;
   std::string pack_format(const Conv2d&, PackUse) override;
   std::unique_ptr<Packed> pack(const Conv2d&, PackUse, const float* w) override;
-  void repack(const Conv2d&, PackUse, const float* w, Packed& packed);
+  void repack(const Conv2d&, PackUse, const float* w, Packed& packed) override;
   void conv2d(const Conv2d&, const Packed& w, const Epilogue&, const float* x, float* y) override;
   void conv2d_input_gradient(const Conv2d&, const Packed& w, const float* dy, float* dx) override;
   void conv2d_weight_gradient(const Conv2d&, const float* x, const float* dy, float* dw) override;

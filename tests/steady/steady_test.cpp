@@ -1,0 +1,132 @@
+// A steady state: after the first call with the same shapes nothing is allocated and no weight is packed again.
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "attribution/method.h"
+#include "kernels/cpu/cpu_kernels.h"
+#include "probes/probe_training.h"
+#include "tests/attribution/networks.h"
+#include "tests/steady/allocations.h"
+
+using namespace hp;
+using test::Allocations;
+using test::allocations_so_far;
+
+namespace {
+
+constexpr int64_t batch = 4, side = 32, classes = 10;
+
+// What `run` allocates after two calls: the second may still need what the first has not given back.
+Allocations in_steady_state(const std::function<void()>& run) {
+  if (!test::counts_allocations()) MESSAGE("skipped: allocations are not counted under the address sanitizer");
+  run();
+  run();
+  const Allocations before = allocations_so_far();
+  for (int i = 0; i < 3; ++i) run();
+  const Allocations after = allocations_so_far();
+  return {after.arrays - before.arrays, after.large - before.large};
+}
+
+int64_t packs_made(const Parameters& parameters) {
+  int64_t packs = 0;
+  for (const std::string& name : parameters.names()) packs += parameters.weight(name).packs_made();
+  return packs;
+}
+
+Tensor images() { return Tensor::host({batch, side, side, 3}, test::formula_images(batch, side)); }
+
+// A ResNet-20 with two heads, explained again and again.
+struct Explained {
+  CpuKernels kernels;
+  Folded backbone = test::small_resnet();
+  Shape features = backbone.graph.node(backbone.graph.find("features")).shape;
+  std::vector<Head> heads = test::small_heads({"one", "two"}, features, classes);
+  Session session{backbone, heads, kernels};
+  Tensor input = images();
+  std::vector<int> targets;
+
+  explicit Explained(int targets_per_image) {
+    for (int64_t i = 0; i < targets_per_image * batch; ++i) targets.push_back(static_cast<int>(i % classes));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("steady state: a counted allocation is seen") {
+  if (!test::counts_allocations()) return;
+  const Allocations before = allocations_so_far();
+  const Tensor array = Tensor::host({1});
+  std::vector<float> block(1 << 14);
+  const Allocations after = allocations_so_far();
+  CHECK(array.count() + static_cast<int64_t>(block.size()) > 0);
+  CHECK(after.arrays == before.arrays + 1);
+  CHECK(after.large == before.large + 1);
+}
+
+TEST_CASE("steady state: forward passes") {
+  CpuKernels kernels;
+  const Folded net = test::small_resnet();
+  const Graph graph = net.graph.with_batch(batch);
+  const Parameters parameters = on_device(net.parameters, kernels);
+  const Tensor input = images();
+  for (const Keep keep : {Keep::outputs, Keep::everything}) {
+    Executor executor(graph, parameters, kernels, keep);
+    CHECK(in_steady_state([&] { executor.run(input); }) == Allocations{});
+  }
+  const int64_t packs = packs_made(parameters);
+  Executor(graph, parameters, kernels, Keep::outputs).run(input);
+  CHECK(packs_made(parameters) == packs);  // another executor of the same shape finds the packs
+}
+
+TEST_CASE("steady state: every method, three targets for two heads") {
+  const std::vector<std::pair<std::string, nlohmann::json>> methods = {
+      {"ixg", {}},
+      {"guided_backprop", {}},
+      {"gradcam", {}},
+      {"gradcam", {{"layer", "layer2.1.conv1"}}},
+      {"intgrad", {{"nodes", 4}, {"images_at_once", 8}}},
+      {"lrp", {{"composite", "epsilon_gamma_box"}}},
+      {"lrp", {{"composite", "epsilon_gamma_box"}, {"residual", "copy"}}},
+      {"lrp", {{"composite", "epsilon_plus_flat"}}},
+      {"lrp", {{"composite", "epsilon_alpha2_beta1"}}}};
+  Explained net(3);
+  for (const auto& [name, options] : methods) {
+    CAPTURE(name);
+    CAPTURE(options.dump());
+    const AttributionPtr method = make_attribution(name, options);
+    method->explain(net.session, net.input, net.targets);
+    const int64_t packs = packs_made(net.session.parameters());
+    CHECK(in_steady_state([&] { method->explain(net.session, net.input, net.targets); }) == Allocations{});
+    CHECK(packs_made(net.session.parameters()) == packs);
+  }
+}
+
+TEST_CASE("steady state: Integrated Gradients takes the same memory for any number of points") {
+  auto session_bytes = [](int nodes) {
+    Explained net(1);
+    const nlohmann::json options = {{"nodes", nodes}, {"images_at_once", 8}};
+    make_attribution("intgrad", options)->explain(net.session, net.input, net.targets);
+    return net.session.bytes();
+  };
+  const size_t few = session_bytes(4);
+  CHECK(few > 0);
+  CHECK(session_bytes(32) == few);
+}
+
+TEST_CASE("steady state: training packs changed weights where they lie") {
+  CpuKernels kernels;
+  const Shape features{64, 8, 8, 64};
+  ProbeSpec spec;
+  spec.name = "probe";
+  Probe probe = Probe::fresh(spec, features[3], std::vector<std::string>(classes, "class"), 1);
+  ProbeTraining training(probe, features, kernels);
+  const Tensor maps = Tensor::host(features, golden::image_tensor("features", static_cast<size_t>(features.count())));
+  const Tensor targets = Tensor::host({64, classes}, std::vector<float>(64 * classes, 0.1F));
+  auto step = [&] {
+    training.accumulate(maps, targets, 64);
+    training.update({.learning_rate = 0.1F, .momentum = 0.9F});
+  };
+  CHECK(in_steady_state(step) == Allocations{});
+}
