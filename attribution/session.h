@@ -51,7 +51,7 @@ class Session {
   // Takes the parameters as they are now. `kernels` must outlive the session. `walk_bytes` bounds the messages that a
   // walk holds at once: stacked targets beyond it are walked in chunks. Throws hp::Error if a head does not fit the
   // backbone's features.
-  Session(const Folded& backbone, std::span<const Head> heads, Kernels& kernels, size_t walk_bytes = size_t{1} << 30);
+  Session(const Folded& backbone, std::span<const Head> heads, Kernels& kernels, size_t walk_bytes = size_t{1} << 27);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
   ~Session();

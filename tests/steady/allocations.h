@@ -8,7 +8,6 @@ namespace hp::test {
 struct Allocations {
   int64_t arrays = 0;  // calls of aligned_alloc: every array of Kernels::allocate and Tensor::host, however small
   int64_t large = 0;   // other blocks of at least 32 KiB: more than the bookkeeping of some hundred nodes
-  bool operator==(const Allocations&) const = default;
 };
 
 // False in builds under the address sanitizer, which has its own heap: then the counts stay 0.

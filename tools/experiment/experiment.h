@@ -64,7 +64,7 @@ struct Experiment {
   int64_t gallery = 4;
   bool raw_maps = true;
   std::vector<std::string> layers;
-  size_t message_bytes = size_t{1} << 30;
+  size_t message_bytes = size_t{1} << 27;
   int64_t explain_batch = 8;
 
   nlohmann::json resolved;  // the file with overrides and defaults filled in

@@ -39,7 +39,7 @@ TEST_CASE("schema: the minimal experiment passes, and gets every default") {
   CHECK(full["probes"][1]["loss"] == "ce");
   CHECK(full["training"]["epochs"] == 30);
   CHECK(full["data"]["preprocess"] == json::object());
-  CHECK(full["memory"]["message_bytes"] == 1073741824);
+  CHECK(full["memory"]["message_bytes"] == 134217728);
   CHECK(checked(experiment_schema(), full) == full);
 }
 
