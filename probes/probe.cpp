@@ -104,6 +104,17 @@ Probe Probe::converted(ProbeSpec spec, const Parameters& backbone, int64_t chann
   return probe;
 }
 
+Probe Probe::copy(std::string name) const {
+  ProbeSpec spec = spec_;
+  spec.name = std::move(name);
+  Probe result(std::move(spec), channels_, classes_);
+  for (const std::string& key : parameters.names()) {
+    result.parameters.set(key, host_copy(parameters.at(key), parameters.at(key).shape()));
+  }
+  result.provenance = provenance;
+  return result;
+}
+
 Value Probe::build(Graph& graph, Value features) const {
   const Shape& shape = graph.shape(features);
   require(shape.rank() == 4 && shape[3] == channels_,

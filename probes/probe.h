@@ -60,6 +60,9 @@ class Probe {
   static Probe converted(ProbeSpec spec, const Parameters& backbone, int64_t channels,
                          std::vector<std::string> classes);
 
+  // The same head with tensors of its own, under another name.
+  Probe copy(std::string name) const;
+
   // Throws hp::Error if the file is no probe, or one whose tensors do not fit its metadata.
   static Probe load(const std::filesystem::path& path);
   void save(const std::filesystem::path& path) const;

@@ -6,6 +6,7 @@
 #include "attribution/method.h"
 #include "runtime/error.h"
 #include "runtime/text.h"
+#include "tools/experiment/shift_run.h"
 
 namespace hp {
 
@@ -134,6 +135,7 @@ void check_experiment(const Experiment& experiment, const Network& network, cons
                       const SplitData& test) {
   require_same_classes(*train.images, *test.images);
   const std::vector<Graph> heads = check_probes(experiment, network, train);
+  check_shift(experiment, train);
   check_attributions(experiment, network, heads);
   for (const std::string& pattern : experiment.layers) {
     require(!network.folded.graph.match(pattern).empty(),

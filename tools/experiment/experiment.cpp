@@ -160,6 +160,24 @@ EvaluationSpec parse_evaluation(const json& item, const std::string& path, const
   return spec;
 }
 
+std::optional<ShiftSpec> parse_shift(const json& file) {
+  if (!file.contains("shift")) return std::nullopt;
+  const json& shift = file["shift"];
+  ShiftSpec spec{shift["probe"], shift_direction(shift["direction"].get<std::string>()),
+                 shift["scales"].get<std::vector<double>>()};
+  std::set<double> seen;
+  for (const double scale : spec.scales) {
+    require(std::abs(scale) <= 1000 && seen.insert(scale).second,
+            "[experiment] /shift/scales: out of range, or there twice; got {}; expected different numbers of at most "
+            "1000 either way",
+            scale);
+  }
+  spec.cells = shift["cells"];
+  spec.grids = shift["grids"];
+  spec.confidence = shift["confidence"];
+  return spec;
+}
+
 }  // namespace
 
 Experiment Experiment::parse(const json& file, const std::filesystem::path& folder) {
@@ -188,6 +206,7 @@ Experiment Experiment::parse(const json& file, const std::filesystem::path& fold
     e.evaluations.push_back(parse_evaluation(r["evaluations"][i], path, e));
     check_unique(seen, e.evaluations.back().name, path + "/name");
   }
+  e.shift = parse_shift(r);
   e.resamples = r["statistics"]["resamples"];
   e.interval = r["statistics"]["confidence"];
   e.gallery = r["output"]["gallery"];

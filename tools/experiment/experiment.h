@@ -3,11 +3,13 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "probes/feature_manifest.h"
 #include "probes/probe.h"
+#include "probes/shift.h"
 #include "probes/trainer.h"
 #include "tools/data/dataset.h"
 
@@ -39,6 +41,15 @@ struct EvaluationSpec {
   std::string smoothing = "box5";  // of gridpg and epg; entropy always smooths by box5, gini never
 };
 
+// The softmax-shift experiment.
+struct ShiftSpec {
+  std::string probe;
+  ShiftDirection direction = ShiftDirection::random;
+  std::vector<double> scales;
+  int64_t cells = 3, grids = 50;
+  double confidence = 0.95;
+};
+
 // Where a probe's logit constant comes from: the file gives a number, "off" (-ln(C - 1)), or "auto" (the protocol's).
 enum class LogitConstant { given, off, automatic };
 
@@ -59,6 +70,7 @@ struct Experiment {
   Recipe recipe;
   std::vector<AttributionSpec> attributions;
   std::vector<EvaluationSpec> evaluations;
+  std::optional<ShiftSpec> shift;
   int64_t resamples = 2000;
   double interval = 0.95;
   int64_t gallery = 4;

@@ -85,6 +85,25 @@ Json array_of(const Items& items, Write write) {
   return array;
 }
 
+Json point_json(const ShiftPoint& p) {
+  return {{"scale", number(p.scale)},
+          {"probe", p.name},
+          {"ce", number(p.scores.ce)},
+          {"bce", number(p.scores.bce)},
+          {"top1", number(p.scores.top1)},
+          {"softmax_change", number(p.scores.softmax_change)},
+          {"sigmoid_change", number(p.scores.sigmoid_change)}};
+}
+
+Json shift_json(const ShiftResult& s) {
+  return {{"probe", s.probe},
+          {"direction", s.direction},
+          {"mean_norm", number(s.mean_norm)},
+          {"points", array_of(s.points, point_json)},
+          {"rows", array_of(s.rows, row_json)},
+          {"gallery", array_of(s.gallery, item_json)}};
+}
+
 Json results_json(const Results& r) {
   Json facts = Json::object();
   for (const auto& [name, value] : r.facts) facts[name] = value;
@@ -97,6 +116,7 @@ Json results_json(const Results& r) {
           {"rows", array_of(r.rows, row_json)},
           {"differences", array_of(r.differences, difference_json)},
           {"gallery", array_of(r.gallery, item_json)},
+          {"shift", r.shift ? shift_json(*r.shift) : Json(nullptr)},
           {"experiment", Json(r.experiment)}};
 }
 
@@ -114,13 +134,22 @@ std::string csv_number(double value) { return std::isfinite(value) ? fmt::format
 std::string results_csv(const Results& r) {
   constexpr double none = std::numeric_limits<double>::quiet_NaN();
   std::string text = "evaluation,metric,method,probe,mean,deviation,low,high,records,samples,dropped\r\n";
-  for (const Row& row : r.rows) {
+  const auto add = [&](const std::string& evaluation, const Row& row) {
     const Summary& s = row.summary;
     const Interval interval = s.interval.value_or(Interval{none, none});
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{}\r\n", csv_field(row.evaluation), csv_field(row.metric),
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{}\r\n", csv_field(evaluation), csv_field(row.metric),
                         csv_field(row.method), csv_field(row.probe), csv_number(s.mean), csv_number(s.deviation),
                         csv_number(interval.low), csv_number(interval.high), s.count, s.samples, s.dropped);
+  };
+  for (const Row& row : r.rows) add(row.evaluation, row);
+  if (!r.shift) return text;
+  for (const ShiftPoint& p : r.shift->points) {
+    const std::pair<const char*, double> scores[] = {
+        {"ce_loss", p.scores.ce}, {"bce_loss", p.scores.bce}, {"top1", p.scores.top1}};
+    for (const auto& [metric, value] : scores)
+      text += fmt::format("shift,{},,{},{},null,null,null,0,0,0\r\n", metric, csv_field(p.name), csv_number(value));
   }
+  for (const Row& row : r.shift->rows) add("shift", row);
   return text;
 }
 

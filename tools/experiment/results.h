@@ -9,6 +9,7 @@
 
 #include "attribution/image.h"
 #include "attribution/metrics/statistics.h"
+#include "probes/shift.h"
 #include "probes/trainer.h"
 
 namespace hp {
@@ -47,6 +48,20 @@ struct GalleryItem {
   std::vector<GalleryMap> maps;
 };
 
+// What a shift of all classes' weights changed.
+struct ShiftPoint {
+  double scale = 0;
+  std::string name;  // of the shifted probe: "linear-ce +0.5"
+  ShiftScores scores;
+};
+struct ShiftResult {
+  std::string probe, direction;
+  double mean_norm = 0;  // mean |w_k|: the unit of the scales
+  std::vector<ShiftPoint> points;
+  std::vector<Row> rows;  // GridPG of every method, by the points' names
+  std::vector<GalleryItem> gallery;
+};
+
 struct Results {
   std::string name;
   nlohmann::json experiment;  // resolved
@@ -57,6 +72,7 @@ struct Results {
   std::vector<Row> rows;
   std::vector<Difference> differences;
   std::vector<GalleryItem> gallery;
+  std::optional<ShiftResult> shift;
   bool complete = false;  // false while a run goes on, or was stopped
 };
 

@@ -10,6 +10,7 @@
 #include "tools/experiment/evaluation_run.h"
 #include "tools/experiment/output_folder.h"
 #include "tools/experiment/plan_text.h"
+#include "tools/experiment/shift_run.h"
 #include "tools/report/report.h"
 
 namespace hp {
@@ -88,7 +89,8 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
     results.probes = probes.results;
     if (!probes.complete) return false;
     save();
-    return evaluate({run, test, probes, folder.path(), results, save});
+    return evaluate({run, test, probes, folder.path(), results, save}) &&
+           run_shift({run, train, test, probes, folder.path(), results, save});
   };
   results.complete = stages();
   results.facts.emplace_back("time", fmt::format("{:.0f} s", seconds_since(start)));

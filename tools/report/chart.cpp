@@ -201,6 +201,44 @@ void draw(Html& html, const CurveChart& chart) {
   }
 }
 
+void draw(Html& html, const LineChart& chart) {
+  constexpr double width = 340, bottom = 196;
+  std::vector<double> values;
+  for (const LineChart::Line& drawn : chart.lines) {
+    for (const Bar& point : drawn.points) {
+      values.push_back(point.value);
+      if (point.interval) values.insert(values.end(), {point.interval->low, point.interval->high});
+    }
+  }
+  if (chart.reference) values.push_back(chart.reference->value);
+  const Frame frame{Axis::around(values, chart.from_zero, 4), width, bottom};
+  const Axis across = Axis::around(chart.x, false, 4);
+  const auto place = [&](double x) { return across.place(x, left + 8, width - right); };
+  const auto svg = open_svg(html, "chart", width, bottom + 40);
+  html.element("title", chart.title);
+  html.element("desc", chart.description);
+  frame.draw(html);
+  for (const double tick : across.ticks())
+    label(html, "tick middle", place(tick), bottom + 17, typeset(across.label(tick)));
+  label(html, "tick end", width - right, bottom + 35, chart.x_title);
+  if (chart.reference)
+    line(html, "reference", left, frame.y(chart.reference->value), width - right, frame.y(chart.reference->value));
+  for (const LineChart::Line& drawn : chart.lines) {
+    const auto mark = html.in("g");
+    html.element("title", drawn.name);
+    std::string path;
+    for (size_t i = 0; i < drawn.points.size(); ++i) {
+      const Bar& point = drawn.points[i];
+      if (!std::isfinite(point.value)) continue;
+      const double x = place(chart.x[i]), y = frame.y(point.value);
+      path += fmt::format("{}{},{}", path.empty() ? "M" : "L", px(x), px(y));
+      if (point.interval) line(html, "error", x, frame.y(point.interval->low), x, frame.y(point.interval->high));
+      html.empty("circle", {{"class", "dot " + series_class(drawn.colour)}, {"cx", px(x)}, {"cy", px(y)}, {"r", "3"}});
+    }
+    if (!path.empty()) html.empty("path", {{"class", "curve " + series_class(drawn.colour)}, {"d", path}});
+  }
+}
+
 void draw_interval(Html& html, const Axis& axis, const Summary& summary, bool significant) {
   constexpr double width = 150, height = 18, margin = 6, middle = height / 2;
   const std::string text = value_text(summary.mean) + (summary.interval ? " " + interval_text(*summary.interval) : "");

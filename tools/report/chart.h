@@ -44,6 +44,21 @@ struct CurveChart {
 };
 void draw(Html& html, const CurveChart& chart);
 
+// Values over numbers along x, with intervals.
+struct LineChart {
+  std::string title, description, x_title;
+  std::vector<double> x;  // ascending
+  struct Line {
+    std::string name;
+    size_t colour = 0;
+    std::vector<Bar> points;  // one per x
+  };
+  std::vector<Line> lines;
+  std::optional<BarChart::Reference> reference;
+  bool from_zero = false;
+};
+void draw(Html& html, const LineChart& chart);
+
 // A dot with its interval on an axis that marks 0, for one line of a table.
 void draw_interval(Html& html, const Axis& axis, const Summary& summary, bool significant);
 

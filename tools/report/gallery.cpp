@@ -43,7 +43,30 @@ void write_map(Html& html, const GalleryItem& item, const std::string& method, c
                 fmt::format("Heat map of {} on {} for {}, {}", method, probe, item.sample, item.target));
 }
 
-void write_matrix(Html& html, const GalleryItem& item, const std::filesystem::path& folder) {
+void write_item(Html& html, const GalleryItem& item, const std::filesystem::path& folder) {
+  const auto figure = html.in("figure", {{"class", "item"}});
+  {
+    const auto input = html.in("div", {{"class", "input"}});
+    write_picture(html, folder / item.input, "Input: " + item.sample);
+    const auto caption = html.in("p");
+    html.element("strong", item.sample);
+    html.empty("br");
+    html.text(item.target);
+  }
+  write_maps(html, item, folder);
+}
+
+// Evaluations by the titles of their sections.
+std::string title_of(const Results& results, const std::string& evaluation) {
+  for (const EvaluationNames& names : evaluations_of(results)) {
+    if (names.evaluation == evaluation) return evaluation_title(names.evaluation, names.metric);
+  }
+  return evaluation;
+}
+
+}  // namespace
+
+void write_maps(Html& html, const GalleryItem& item, const std::filesystem::path& folder) {
   const std::vector<std::string> probes = names_of(item, &GalleryMap::probe);
   const auto scroll = html.in("div", {{"class", "scroll"}});
   const auto table = html.in("table", {{"class", "maps"}});
@@ -60,29 +83,6 @@ void write_matrix(Html& html, const GalleryItem& item, const std::filesystem::pa
     for (const std::string& probe : probes) write_map(html, item, method, probe, folder);
   }
 }
-
-void write_item(Html& html, const GalleryItem& item, const std::filesystem::path& folder) {
-  const auto figure = html.in("figure", {{"class", "item"}});
-  {
-    const auto input = html.in("div", {{"class", "input"}});
-    write_picture(html, folder / item.input, "Input: " + item.sample);
-    const auto caption = html.in("p");
-    html.element("strong", item.sample);
-    html.empty("br");
-    html.text(item.target);
-  }
-  write_matrix(html, item, folder);
-}
-
-// Evaluations by the titles of their sections.
-std::string title_of(const Results& results, const std::string& evaluation) {
-  for (const EvaluationNames& names : evaluations_of(results)) {
-    if (names.evaluation == evaluation) return evaluation_title(names.evaluation, names.metric);
-  }
-  return evaluation;
-}
-
-}  // namespace
 
 void write_gallery(Html& html, const Results& results, const std::filesystem::path& folder) {
   if (results.gallery.empty()) return;

@@ -93,6 +93,7 @@ void write_report(const std::filesystem::path& folder, const Results& results) {
     write_summary(html, results);
     write_probes(html, results);
     write_evaluations(html, results);
+    write_shift(html, results, folder);
     write_gallery(html, results, folder);
     write_notes(html, results);
     write_experiment(html, results);

@@ -13,7 +13,11 @@ namespace hp {
 
 void write_probes(Html& html, const Results& results);
 void write_evaluations(Html& html, const Results& results);
+void write_shift(Html& html, const Results& results, const std::filesystem::path& folder);
 void write_gallery(Html& html, const Results& results, const std::filesystem::path& folder);
+
+// A table of the maps of one target, methods by probes.
+void write_maps(Html& html, const GalleryItem& item, const std::filesystem::path& folder);
 
 // A probe has the same colour everywhere.
 size_t colour_of(const Results& results, std::string_view probe);
