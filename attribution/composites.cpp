@@ -63,6 +63,7 @@ Composite relevance_base(const CompositeSpec& spec) {
   if (spec.residual == Residual::copy)
     composite.on(OpKind::add, std::make_shared<VjpRule>(form)).reads_preactivations();
   composite.on(OpKind::bcos_scale, rules::detached_scale(form));
+  composite.on(OpKind::patch_norm, std::make_shared<VjpRule>());  // which has no message, since the scale carries none
   // Without a shift it is a scale per channel, as if it were merged into the weights before it.
   composite.on(OpKind::uncentred_norm, rules::epsilon({.form = form, .stabiliser = 0}));
   composite.on(OpKind::batch_norm, rules::epsilon({.form = form, .stabiliser = spec.epsilon}));

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "attribution/methods/bcos.h"
 #include "attribution/methods/gradcam.h"
 #include "attribution/methods/integrated_gradients.h"
 #include "attribution/methods/lrp.h"
@@ -50,6 +51,7 @@ AttributionPtr build_lrp(Options& options) {
 
 const std::map<std::string, Builder>& registry() {
   static const std::map<std::string, Builder> builders = {
+      {"bcos", [](Options&) { return std::make_unique<const BcosMethod>(); }},
       {"gradcam", build_gradcam},
       {"gradient", [](Options&) { return gradient_method(); }},
       {"guided_backprop", [](Options&) { return guided_backprop_method(); }},

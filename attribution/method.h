@@ -36,6 +36,7 @@ class Attribution {
 using AttributionPtr = std::unique_ptr<const Attribution>;
 
 // Names and options, defaults first. Gradients, multipliers and relevance are read at the model input.
+//   bcos             none: contribution maps of B-cos networks (E; Boehle et al. 2022); refused for other backbones
 //   gradient         none: the gradient, summed over channels with its sign
 //   ixg              none: input x gradient (attribution.md A.2)
 //   guided_backprop  none: the guided gradient (A.5; Springenberg et al. 2015)

@@ -370,7 +370,7 @@ TEST_CASE("a network without ReLUs makes Guided Backpropagation say so") {
 
 TEST_CASE("unknown methods and options are named") {
   CHECK_THROWS_WITH_AS(make_attribution("gradcan", {}),
-                       "[method] unknown attribution method; got 'gradcan'; expected one of gradcam, gradient, "
+                       "[method] unknown attribution method; got 'gradcan'; expected one of bcos, gradcam, gradient, "
                        "guided_backprop, intgrad, ixg, lrp",
                        Error);
   CHECK_THROWS_WITH_AS(make_attribution("gradcam", {{"layr", "conv1"}}),

@@ -4,6 +4,7 @@
 
 #include "attribution/composites.h"
 #include "attribution/method.h"
+#include "attribution/methods/bcos.h"
 #include "runtime/error.h"
 #include "runtime/text.h"
 #include "tools/experiment/shift_run.h"
@@ -98,6 +99,11 @@ void check_attributions(const Experiment& experiment, const Network& network, st
       make_attribution(attribution.method, attribution.options);
     } catch (const Error& error) {
       fail("[experiment] {}/options: {}", path, error.what());
+    }
+    try {
+      if (attribution.method == "bcos") require_bcos(backbone);
+    } catch (const Error& error) {
+      fail("[experiment] {}/method: {}", path, error.what());
     }
     const nlohmann::json& options = attribution.options;
     if (attribution.method == "gradcam" && options.contains("layer"))

@@ -41,7 +41,7 @@ std::string fingerprint(const Experiment& e) {
   for (size_t i = 0; i < e.probes.size(); ++i) {
     const ProbeSpec& p = e.probes[i];
     text += fmt::format("{} {} {} {} {} {} {} ", p.name, static_cast<int>(p.head), static_cast<int>(p.loss), p.bias,
-                        p.logit_constant, p.learning_rate, static_cast<bool>(e.off_constant[i]));
+                        p.logit_constant, p.learning_rate, static_cast<int>(e.constants[i]));
   }
   for (const AttributionSpec& a : e.attributions) text += fmt::format("{} {} {} ", a.name, a.method, a.options.dump());
   for (const EvaluationSpec& v : e.evaluations) {

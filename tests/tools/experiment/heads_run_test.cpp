@@ -1,0 +1,114 @@
+// Experiments with MLP and B-cos heads, and the softmax shift, from their file to their results.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <pugixml.hpp>
+#include <set>
+
+#include "probes/probe.h"
+#include "tests/tools/experiment/synthetic.h"
+
+using namespace hp;
+using namespace hp::test;
+using nlohmann::json;
+
+namespace {
+
+json heads_experiment(const std::filesystem::path& folder) {
+  json experiment = grid_experiment(folder);
+  experiment["probes"] = json::parse(R"([
+    {"name": "linear-ce"},
+    {"name": "mlp3-bce", "head": "mlp", "hidden": 12, "loss": "bce", "learning_rate": 0.5},
+    {"name": "bcos-mlp3-bce", "head": "bcos-mlp", "hidden": 12, "loss": "bce", "learning_rate": 0.5},
+    {"name": "bcos-linear", "head": "bcos-linear", "loss": "uo_bce", "learning_rate": 0.5}])");
+  experiment["attributions"] = json::parse(
+      R"([{"method": "ixg"}, {"method": "intgrad", "options": {"nodes": 4}}, {"method": "gradcam"}, {"method": "lrp"}])");
+  experiment["evaluations"] = json::parse(R"([{"metric": "gridpg", "cells": 2, "grids": 2, "confidence": 0}])");
+  experiment["output"] = {{"gallery", 1}, {"raw_maps", false}};
+  return experiment;
+}
+
+}  // namespace
+
+TEST_CASE("run: MLP and B-cos heads train, are explained by every method, and are read again") {
+  const TemporaryFolder folder;
+  write_inputs(folder.path());
+  const json experiment = heads_experiment(folder.path());
+  CHECK(run_here(experiment, folder / "out") == Outcome::complete);
+  const json results = results_of(folder / "out");
+  CHECK(results["probes"][1]["head"] == "mlp, 3 layers");
+  CHECK(results["probes"][3]["head"] == "bcos-linear");
+  for (const json& probe : results["probes"]) {
+    CAPTURE(probe["name"].get<std::string>());
+    CHECK(probe["training_loss"].back() < probe["training_loss"].front());
+  }
+  CHECK(results["rows"].size() == 4 * 4);
+  for (const json& row : results["rows"]) CHECK(row["mean"].is_number());
+  const Probe probe = Probe::load(folder / "out/probes/bcos-mlp3-bce.safetensors");
+  CHECK(probe.spec().layers == 3);
+  CHECK(probe.spec().hidden == 12);
+  CHECK(probe.spec().logit_constant == doctest::Approx(-std::log(synthetic_classes - 1.0)));
+  CHECK(run_here(experiment, folder / "out") == Outcome::complete);  // from the files
+  CHECK(results_of(folder / "out") == results);
+}
+
+TEST_CASE("run: what does not fit a head or a backbone is refused with the place") {
+  const TemporaryFolder folder;
+  write_inputs(folder.path());
+  const auto refusal = [&](const char* where, const json& value) {
+    json experiment = heads_experiment(folder.path());
+    experiment[json::json_pointer(where)] = value;
+    return error_of([&] { run_here(experiment, folder / "out"); });
+  };
+  CHECK(contains(refusal("/features", {{"form", "pooled"}}), "/features/form: does not fit probe mlp3-bce"));
+  CHECK(contains(refusal("/probes/1/layers", 1), "layers do not fit head mlp; got 1"));
+  CHECK(contains(refusal("/probes/0/layers", 3), "layers do not fit head linear; got 3"));
+  const std::string bcos = refusal("/attributions/0/method", "bcos");
+  CHECK(contains(bcos, "/attributions/0/method: [bcos] the backbone is no B-cos network"));
+  CHECK(contains(bcos, "ixg, gradient, guided_backprop, intgrad, gradcam and lrp"));
+  CHECK(contains(refusal("/shift", {{"probe", "mlp3-bce"}}), "/shift/probe: not linear; got mlp3-bce"));
+  CHECK(contains(refusal("/shift", {{"probe", "linear"}}), "/shift/probe: no such probe; got linear"));
+  CHECK(contains(refusal("/shift", {{"probe", "linear-ce"}, {"scales", {1, 1}}}), "/shift/scales: out of range"));
+}
+
+TEST_CASE("run: a softmax shift changes no probability of the softmax, and the maps") {
+  const TemporaryFolder folder;
+  write_inputs(folder.path());
+  json experiment = grid_experiment(folder.path());
+  experiment["evaluations"] = json::array();
+  experiment["attributions"] = json::array();
+  experiment["shift"] = {{"probe", "linear-ce"}, {"direction", "random"}, {"scales", {2, 0, -2}}, {"cells", 2},
+                         {"grids", 2},           {"confidence", 0}};
+  CHECK(run_here(experiment, folder / "out") == Outcome::complete);
+  const json shift = results_of(folder / "out")["shift"];
+  CHECK(shift["probe"] == "linear-ce");
+  REQUIRE(shift["points"].size() == 3);
+  const json& unshifted = shift["points"][1];
+  CHECK(unshifted["softmax_change"] == 0);
+  for (const size_t i : {0, 2}) {
+    const json& point = shift["points"][i];
+    CHECK(point["softmax_change"].get<double>() < 1e-5);
+    CHECK(std::abs(point["ce"].get<double>() - unshifted["ce"].get<double>()) < 1e-4 * unshifted["ce"].get<double>());
+    CHECK(point["top1"] == unshifted["top1"]);
+    CHECK(point["sigmoid_change"].get<double>() > 0.1);
+    CHECK(std::abs(point["bce"].get<double>() - unshifted["bce"].get<double>()) > 0.01);
+  }
+  REQUIRE(shift["rows"].size() == 3 * 3);
+  for (const char* method : {"ixg", "gradcam", "lrp"}) {
+    std::set<double> means;
+    for (const json& row : shift["rows"]) {
+      if (row["method"] == method) means.insert(row["mean"].get<double>());
+    }
+    CHECK_MESSAGE(means.size() == 3, method);
+  }
+  REQUIRE(shift["gallery"].size() == 1);
+  for (const json& map : shift["gallery"][0]["maps"])
+    CHECK(std::filesystem::exists(folder / "out" / map["picture"].get<std::string>()));
+  const std::string csv = read_file(folder / "out/results.csv");
+  CHECK(contains(csv, "shift,ce_loss,,linear-ce +2,"));
+  CHECK(contains(csv, "shift,gridpg,lrp,linear-ce -2,"));
+  const std::string page = read_file(folder / "out/report.html");
+  CHECK(contains(page, "Softmax shift"));
+  pugi::xml_document document;
+  CHECK(document.load_string(page.c_str(), pugi::parse_full));
+}
