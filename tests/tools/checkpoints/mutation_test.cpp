@@ -163,7 +163,7 @@ std::vector<std::pair<std::string, std::string>> floods() {
 
 }  // namespace
 
-// About 10 s of processor time each under the sanitizers, 2 s without.
+// 10 to 20 s of processor time each under the sanitizers, 4 s without.
 TEST_CASE("mutations: legacy streams") {
   damage(Container::legacy_stream,
          {{"training_legacy.pth", 1000, 1}, {"protocol4_legacy.pth", 960, 2}, {"resnet50_legacy.pth", 40, 3}});

@@ -146,6 +146,18 @@ TEST_CASE("absurd sizes are refused before memory is taken") {
   CHECK_THROWS_AS(Image(0, 5), Error);
 }
 
+TEST_CASE("a JPEG that its file cannot hold is refused before memory is taken") {
+  for (const auto& [name, start] : {std::pair("rgb_420.jpg", 0xC0), std::pair("rgb_420_progressive.jpg", 0xC2)}) {
+    CAPTURE(name);
+    auto jpeg = read_bytes(golden_images / name);
+    const std::vector<uint8_t> frame = {0xFF, static_cast<uint8_t>(start)};
+    const auto at = std::search(jpeg.begin(), jpeg.end(), frame.begin(), frame.end());
+    REQUIRE(at != jpeg.end());
+    for (const int high_byte : {5, 7}) at[high_byte] = 0x30;  // height and width above 12288
+    CHECK(contains(error_of([&] { decode_image(jpeg, "large"); }), "large: truncated JPEG file; got "));
+  }
+}
+
 TEST_CASE("to_float divides by 255 and insists on one size") {
   Image image = plain_image(2, 3, 51);
   image.pixels[0] = 255;
