@@ -22,7 +22,11 @@ constexpr bool large = true;
 #else
 constexpr bool large = false;
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+constexpr double most_bytes = 1 << 14, most_flops = 1e6;  // fibers are slow under the sanitizers
+#else
 constexpr double most_bytes = 1 << 18, most_flops = 2e7;
+#endif
 
 // Right in one order of the threads; the same bits in two others.
 void check_family(const std::vector<cases::KernelCase>& family) {
