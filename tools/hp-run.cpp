@@ -11,8 +11,10 @@
 
 #include "runtime/error.h"
 #include "tools/device.h"
+#include "tools/experiment/journal.h"
 #include "tools/experiment/run.h"
 #include "tools/experiment/schema.h"
+#include "tools/export/export.h"
 #include "tools/trace/profile.h"
 #include "tools/trace/trace_file.h"
 
@@ -40,10 +42,27 @@ struct Arguments {
   std::filesystem::path output;
   std::string device;
   int threads = -1;
+  std::filesystem::path export_folder;
   bool dry_run = false;
   std::filesystem::path trace;
   bool profile = false;
 };
+
+// Writes the experiment's data set as files, and does nothing else.
+bool export_files(const hp::Experiment& experiment, const std::filesystem::path& folder) {
+  const auto train = hp::open_dataset(experiment.data, hp::Split::train);
+  const auto test = hp::open_dataset(experiment.data, hp::Split::test);
+  hp::Journal journal("");
+  hp::ExportOptions options{.folder = folder, .cancelled = &cancelled};
+  options.progress = [&](const std::string& split, int64_t done, int64_t total) {
+    if (done == 0) journal.start("export (" + split + ")", total, "images");
+    journal.advance(done);
+    if (done == total) journal.finish();
+  };
+  const bool complete = hp::export_data(*train, *test, options);
+  if (complete) fmt::print("data: {}\n", folder.string());
+  return complete;
+}
 
 int run(const Arguments& arguments) {
   nlohmann::json file = hp::parse_json(read_text(arguments.experiment), arguments.experiment.string());
@@ -54,6 +73,7 @@ int run(const Arguments& arguments) {
   if (arguments.threads >= 0) file["threads"] = arguments.threads;
   const std::filesystem::path folder = std::filesystem::absolute(arguments.experiment).parent_path();
   const hp::Experiment experiment = hp::Experiment::parse(file, folder);
+  if (!arguments.export_folder.empty()) return export_files(experiment, arguments.export_folder) ? 0 : 1;
   hp::RunOptions options{arguments.output, arguments.dry_run, nullptr, hp::open_device};
   std::optional<hp::Recorder> recorder;
   std::optional<hp::AtomicFile> trace_file;  // opened first: a place that cannot be written to is known at once
@@ -88,6 +108,8 @@ int main(int argc, char** argv) {
   app.add_option("--output", arguments.output, "folder for results (default: out/<name>)");
   app.add_option("--device", arguments.device, "cpu, cuda or cuda:0 to cuda:7");
   app.add_option("--threads", arguments.threads, "compute threads; 0: all cores")->check(CLI::Range(0, 4096));
+  app.add_option("--export-data", arguments.export_folder,
+                 "write the experiment's images as image folder, VOC and COCO to a new folder, and do nothing else");
   CLI::Option* dry_run =
       app.add_flag("--dry-run", arguments.dry_run, "check everything, print the plan and its expected cost");
   app.add_option("--trace", arguments.trace, "write what ran when to this file, for ui.perfetto.dev")

@@ -30,7 +30,13 @@ const std::map<std::string, Builder>& registry() {
          return std::make_unique<const GridPointing>(cells, smoothing_option(options));
        }},
       {"energy_pointing",
-       [](Options& options) { return std::make_unique<const EnergyPointing>(smoothing_option(options)); }},
+       [](Options& options) {
+         using Part = EnergyPointing::Part;
+         constexpr Part parts[] = {Part::all, Part::boxes, Part::mask};
+         const Smoothing smoothing = smoothing_option(options);
+         return std::make_unique<const EnergyPointing>(smoothing,
+                                                       parts[options.choice("region", 0, {"all", "box", "mask"})]);
+       }},
       {"entropy", [](Options&) { return std::make_unique<const Entropy>(); }},
       {"gini", [](Options&) { return std::make_unique<const Gini>(); }},
   };

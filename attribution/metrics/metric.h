@@ -57,7 +57,7 @@ using MetricPtr = std::unique_ptr<const Metric>;
 
 // Names and options (defaults first):
 //   grid_pointing    cells 2 to 16 (required), smoothing "box5" | "gauss129" | "none"
-//   energy_pointing  smoothing "box5" | "gauss129" | "none"
+//   energy_pointing  smoothing "box5" | "gauss129" | "none"; region "all" | "box" | "mask": what of a subject's counts
 //   entropy          none
 //   gini             none
 // Throws hp::Error on an unknown name or option.

@@ -11,6 +11,12 @@ namespace {
 
 constexpr double epsilon = 1e-12;
 
+Region part_of(Region region, EnergyPointing::Part part) {
+  if (part == EnergyPointing::Part::boxes) region.mask.clear();
+  if (part == EnergyPointing::Part::mask) region.boxes.clear();
+  return region;
+}
+
 }  // namespace
 
 std::vector<double> GridPointing::values(Context context, const Tensor& maps, std::span<const Subject> subjects) const {
@@ -70,7 +76,8 @@ std::vector<double> EnergyPointing::values(Context context, const Tensor& maps,
   std::vector<float> host(static_cast<size_t>(maps.count()), 0.0f);
   for (size_t i = 0; i < subjects.size(); ++i) {
     const auto pixels = static_cast<size_t>(extents.pixels());
-    rasterise(subjects[i].region, extents.height, extents.width, std::span(host).subspan(i * pixels, pixels));
+    rasterise(part_of(subjects[i].region, part_), extents.height, extents.width,
+              std::span(host).subspan(i * pixels, pixels));
   }
   const Tensor masks = context.scratch.take(maps.shape());
   context.kernels.upload(host.data(), masks.bytes(), masks.floats());

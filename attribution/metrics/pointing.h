@@ -23,12 +23,15 @@ class GridPointing final : public Metric {
 // precision. A region in which no pixel is left after rounding scores 0.
 class EnergyPointing final : public Metric {
  public:
-  explicit EnergyPointing(Smoothing smoothing) : smoothing_(smoothing) {}
+  // Which parts of a subject's region count.
+  enum class Part { all, boxes, mask };
+  explicit EnergyPointing(Smoothing smoothing, Part part = Part::all) : smoothing_(smoothing), part_(part) {}
   std::string name() const override { return "energy_pointing"; }
   std::vector<double> values(Context, const Tensor& maps, std::span<const Subject> subjects) const override;
 
  private:
   Smoothing smoothing_;
+  Part part_;
 };
 
 // Adds a region's pixels to mask [height, width] as 1. Boxes are scaled to the map and rounded down on all four sides,

@@ -172,6 +172,24 @@ TEST_CASE("bad options and bad maps of metrics are named") {
                        doctest::Contains("a map without a region"), Error);
 }
 
+TEST_CASE("energy pointing looks at boxes, masks, or both") {
+  TestDevice device;
+  std::vector<float> values(144, 1.0F);
+  std::vector<Subject> subject(1);
+  subject[0].region.boxes = {{0, 0, 6, 12}};  // half of the map
+  subject[0].region.mask.assign(144, 0);
+  std::fill_n(subject[0].region.mask.begin(), 12, 1);  // the top row: half of it in the box
+  const auto score = [&](const char* region) {
+    const MetricPtr metric = make_metric("energy_pointing", {{"smoothing", "none"}, {"region", region}});
+    return metric->score(device.context(), device.tensor({1, 12, 12}, values), subject).at(0).value;
+  };
+  CHECK(score("box") == doctest::Approx(72.0 / 144));
+  CHECK(score("mask") == doctest::Approx(12.0 / 144));
+  CHECK(score("all") == doctest::Approx(78.0 / 144));
+  subject[0].region.mask.clear();
+  CHECK_THROWS_WITH_AS(score("mask"), doctest::Contains("a map without a region"), Error);
+}
+
 TEST_CASE("a region is the union of its boxes and its mask, rounded down") {
   Region region{{{0, 0, 30, 15}, {15, 0, 59.9, 29}, {-10, 80, 1000, 95}}, 60, 90, {}};
   region.mask.assign(144, 0);

@@ -119,8 +119,11 @@ void check_attributions(const Experiment& experiment, const Network& network, st
 
 void check_evaluation(const EvaluationSpec& evaluation, const Network& network, const Dataset& images, bool boxes) {
   require(evaluation.kind != EvaluationKind::epg || boxes,
-          "[experiment] evaluation {} needs boxes; got data without any; expected annotated data such as voc or "
-          "tiny-imagenet",
+          "[experiment] evaluation {} needs boxes; got data without any; expected annotated data such as voc, "
+          "tiny-imagenet or scenes",
+          evaluation.name);
+  require(evaluation.kind != EvaluationKind::epg || evaluation.region != "mask" || images.has_masks(),
+          "[experiment] evaluation {} needs masks; got data without any; expected scenes, or the region \"box\"",
           evaluation.name);
   require(!evaluation.images.grids || !images.multi_label(),
           "[experiment] evaluation {} needs one label an image; got multi-label data; expected epg there",
@@ -148,8 +151,7 @@ void check_experiment(const Experiment& experiment, const Network& network, cons
             "[experiment] /output/layers: no such node; got {}; expected names of the backbone, e.g. \"layer3.*\"",
             printable(pattern));
   }
-  bool boxes = false;
-  for (int64_t i = 0; i < test.images->size() && !boxes; ++i) boxes = !test.images->item(i).boxes.empty();
+  const bool boxes = test.images->has_boxes();
   for (const EvaluationSpec& evaluation : experiment.evaluations)
     check_evaluation(evaluation, network, *train.images, boxes);
 }

@@ -26,7 +26,7 @@ Evaluation make_evaluation(const EvaluationSpec& spec) {
       return {&spec, make_metric("grid_pointing", {{"cells", spec.images.cells}, {"smoothing", spec.smoothing}}),
               "gridpg"};
     case EvaluationKind::epg:
-      return {&spec, make_metric("energy_pointing", {{"smoothing", spec.smoothing}}), "epg"};
+      return {&spec, make_metric("energy_pointing", {{"smoothing", spec.smoothing}, {"region", spec.region}}), "epg"};
     case EvaluationKind::entropy:
       return {&spec, make_metric("entropy", {}), "entropy"};
     default:
@@ -203,8 +203,8 @@ class Evaluator {
         if (!set.uses(evaluation, method)) continue;
         std::vector<Record>& records =
             records_.of({evaluation.spec->name, evaluation.metric_name, method, session_.head_name(head)});
-        // A map is scored if its image is among the first that this evaluation asks for, and, for epg, if a box is left
-        // after cropping.
+        // A map is scored if its image is among the first that this evaluation asks for, and, for epg, if a box or mask
+        // is left after cropping.
         const std::vector<Record> scored = score_wanted(evaluation, batch, images, maps);
         records.insert(records.end(), scored.begin(), scored.end());
       }
@@ -218,8 +218,9 @@ class Evaluator {
     std::vector<int64_t> wanted;
     for (size_t row = 0; row < images.subjects.size(); ++row) {
       const bool among_first = evaluation.spec->count == 0 || batch.images[row % count] < evaluation.spec->count;
-      const bool has_region =
-          evaluation.spec->kind != EvaluationKind::epg || !images.subjects[row].region.boxes.empty();
+      const Region& region = images.subjects[row].region;
+      const bool has_region = evaluation.spec->kind != EvaluationKind::epg ||
+                              !(evaluation.spec->region == "mask" ? region.mask.empty() : region.boxes.empty());
       if (among_first && has_region) wanted.push_back(static_cast<int64_t>(row));
     }
     if (wanted.size() == images.subjects.size())

@@ -34,9 +34,28 @@ void check_unique(std::set<std::string>& seen, const std::string& name, const st
           name);
 }
 
+scenes::Config parse_scenes(const json& keys) {
+  scenes::Config config;
+  config.size = keys["size"];
+  config.classes = keys["classes"];
+  config.train = keys["train"];
+  config.test = keys["test"];
+  config.seed = keys["seed"];
+  config.multi_label = keys["mode"] == "multi-label";
+  config.clutter = keys["clutter"];
+  config.check();
+  return config;
+}
+
 DataConfig parse_data(const json& data, const std::filesystem::path& folder, uint64_t seed) {
   DataConfig config;
   config.type = data["type"];
+  const bool made = config.type == "scenes";
+  require(made || data["root"] != "",
+          "[experiment] /data/root: missing; got nothing; expected the folder of the data set");
+  require(!made || data["root"] == "",
+          "[experiment] /data/root: not used; got {}; expected none, since scenes are made and not read",
+          printable(data["root"].get<std::string>()));
   config.root = beside(folder, data["root"]);
   config.train = data["train"];
   config.test = data["test"];
@@ -44,6 +63,7 @@ DataConfig parse_data(const json& data, const std::filesystem::path& folder, uin
   config.train_subset.limit = data["train_limit"];
   config.test_subset.limit = data["test_limit"];
   config.train_subset.seed = config.test_subset.seed = seed;
+  config.scenes = parse_scenes(data["scenes"]);
   config.voc_boxes = data["voc_boxes"] == "one_based" ? VocBoxes::one_based : VocBoxes::as_written;
   return config;
 }
@@ -133,6 +153,7 @@ EvaluationSpec parse_evaluation(const json& item, const std::string& path, const
   spec.name = item.value("name", item["metric"].get<std::string>());
   spec.kind = kind_of(item["metric"]);
   spec.smoothing = item["smoothing"];
+  spec.region = item["region"];
   const std::string on = item["on"];
   const bool grids = on == "auto" ? spec.kind != EvaluationKind::epg : on == "grids";
   require(!(spec.kind == EvaluationKind::gridpg && !grids) && !(spec.kind == EvaluationKind::epg && grids),

@@ -38,6 +38,7 @@ struct EvaluationSpec {
   std::vector<std::string> methods;  // names of attributions
   ImageSet images;
   int64_t count = 50;              // grids or images, from the first; 0: all images
+  std::string region = "box";      // of epg, or "mask"
   std::string smoothing = "box5";  // of gridpg and epg; entropy always smooths by box5, gini never
 };
 

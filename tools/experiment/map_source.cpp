@@ -29,6 +29,18 @@ Tensor uploaded(const Tensor& host, Context context) {
   return device;
 }
 
+// The pixels of every object of a class; empty if there are none, as a picture's crop may leave none.
+std::vector<uint8_t> united(std::span<const Mask> masks, int category) {
+  std::vector<uint8_t> pixels;
+  bool any = false;
+  for (const Mask& mask : masks) {
+    if (mask.category != category) continue;
+    pixels.resize(mask.covered.size());
+    for (size_t i = 0; i < pixels.size(); ++i) any |= (pixels[i] |= mask.covered[i]) != 0;
+  }
+  return any ? pixels : std::vector<uint8_t>{};
+}
+
 class GridSource final : public MapSource {
  public:
   GridSource(const Experiment& experiment, const Network& network, const SplitData& test, int64_t cells,
@@ -73,13 +85,12 @@ class ImageSource final : public MapSource {
       : experiment_(experiment), network_(network), test_(test) {
     // Listings go class by class: the first images of a permutation by seed show all of them.
     rows_ = permutation(Random(experiment.seed, "evaluated images"), test.features->size());
-    for (int64_t ordinal = 0; ordinal < static_cast<int64_t>(rows_.size()); ++ordinal) {
-      has_boxes_ = has_boxes_ || !item(ordinal).boxes.empty();
-    }
+    // Without boxes, and where they come with the pictures, the labels are the targets.
+    const bool by_boxes = test.images->has_boxes() && !test.images->loaded_regions();
     if (count > 0 && count < static_cast<int64_t>(rows_.size())) rows_.resize(static_cast<size_t>(count));
     for (int64_t ordinal = 0; ordinal < static_cast<int64_t>(rows_.size()); ++ordinal) {
       std::set<int> classes;
-      if (!has_boxes_) classes.insert(item(ordinal).labels.begin(), item(ordinal).labels.end());
+      if (!by_boxes) classes.insert(item(ordinal).labels.begin(), item(ordinal).labels.end());
       for (const Box& box : item(ordinal).boxes) {
         if (!box.difficult) classes.insert(box.category);
       }
@@ -103,6 +114,7 @@ class ImageSource final : public MapSource {
         if (box.category == subject.target && !box.difficult)
           subject.region.boxes.push_back({box.x0, box.y0, box.x1, box.y1});
       }
+      subject.region.mask = united(sample.masks, subject.target);
       result.subjects.push_back(std::move(subject));
     }
     return result;
@@ -122,7 +134,6 @@ class ImageSource final : public MapSource {
   const Network& network_;
   const SplitData& test_;
   std::vector<int64_t> rows_;  // of the test features, in the order of explaining
-  bool has_boxes_ = false;
 };
 
 }  // namespace

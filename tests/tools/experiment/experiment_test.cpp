@@ -21,16 +21,16 @@ namespace {
 std::string text_of(const std::vector<std::string>& words) { return fmt::format("[{}]", fmt::join(words, "|")); }
 
 std::string text_of(const DataConfig& d) {
-  return fmt::format("{} {} {} {} {} {} {} {} {} {}", d.type, d.root.string(), d.train, d.test, text_of(d.classes),
-                     d.train_subset.limit, d.train_subset.seed, d.test_subset.limit, d.test_subset.seed,
-                     static_cast<int>(d.voc_boxes));
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}", d.scenes.str(), d.scenes.train, d.scenes.test, d.type,
+                     d.root.string(), d.train, d.test, text_of(d.classes), d.train_subset.limit, d.train_subset.seed,
+                     d.test_subset.limit, d.test_subset.seed, static_cast<int>(d.voc_boxes));
 }
 
 std::string text_of(const Recipe& r) {
   std::string rates;
   for (int64_t epoch = 0; epoch < 30; ++epoch) rates += fmt::format(" {}", r.schedule.factor({epoch, 0, 1}));
-  return fmt::format("{} {} {} {} {} {} {}{}", r.learning_rate, r.optimizer.momentum, r.optimizer.weight_decay, r.optimizer.nesterov, r.epochs,
-                     r.batch_size, r.shuffle.seed, rates);
+  return fmt::format("{} {} {} {} {} {} {}{}", r.learning_rate, r.optimizer.momentum, r.optimizer.weight_decay,
+                     r.optimizer.nesterov, r.epochs, r.batch_size, r.shuffle.seed, rates);
 }
 
 // Everything an experiment says, but for `resolved`: what the program acts on.
@@ -45,8 +45,9 @@ std::string fingerprint(const Experiment& e) {
   }
   for (const AttributionSpec& a : e.attributions) text += fmt::format("{} {} {} ", a.name, a.method, a.options.dump());
   for (const EvaluationSpec& v : e.evaluations) {
-    text += fmt::format("{} {} {} {} {} {} {} {} {} ", v.name, static_cast<int>(v.kind), text_of(v.methods),
-                        v.images.grids, v.images.cells, v.images.confidence, v.images.per_class, v.count, v.smoothing);
+    text += fmt::format("{} {} {} {} {} {} {} {} {} {} ", v.name, static_cast<int>(v.kind), text_of(v.methods),
+                        v.images.grids, v.images.cells, v.images.confidence, v.images.per_class, v.count, v.smoothing,
+                        v.region);
   }
   return text + fmt::format("{} {} {} {} {} {}", e.resamples, e.interval, e.gallery, e.raw_maps, e.message_bytes,
                             e.explain_batch);
@@ -69,6 +70,7 @@ json complete(const json& schema) {
 // Two probes, two attributions, an evaluation on grids and one on images, each with every key.
 json complete_experiment() {
   json file = complete(experiment_schema());
+  file["data"]["root"] = "text";
   const json& items = experiment_schema()["properties"];
   file["probes"] = {complete(items["probes"]["items"]), complete(items["probes"]["items"])};
   file["probes"][1]["name"] = "second";
@@ -154,7 +156,7 @@ TEST_CASE("experiment: every key of the schema changes what the program does") {
       seen = seen || after != before || contains(refused, place.to_string());
     }
   });
-  CHECK(changes.size() == 55);
+  CHECK(changes.size() == 67);
   for (const auto& [key, seen] : changes) CHECK_MESSAGE(seen, key);
 }
 
@@ -266,6 +268,19 @@ TEST_CASE("experiment: values that contradict each other") {
   CHECK(contains(complaint("/probes/0/logit_constant", "on"), "/probes/0/logit_constant: unknown value"));
   CHECK(contains(complaint("/probes/0/logit_constant", 1e300), "/probes/0/logit_constant: out of range"));
   CHECK(complaint("/probes/0/logit_constant", "off").empty());
+}
+
+TEST_CASE("experiment: scenes have no folder, every other type has one") {
+  CHECK(contains(complaint("/data", {{"type", "voc"}}), "/data/root: missing; got nothing"));
+  CHECK(contains(complaint("/data", {{"type", "scenes"}, {"root", "d"}}), "/data/root: not used; got 'd'"));
+  CHECK(complaint("/data", {{"type", "scenes"}}).empty());
+  json file = minimal();
+  file["data"] = {{"type", "scenes"},
+                  {"scenes", {{"size", 96}, {"classes", 4}, {"mode", "multi-label"}, {"train", 7}, {"test", 3}}}};
+  const Experiment experiment = Experiment::parse(file, ".");
+  CHECK(experiment.data.scenes.str() == "96 pixels, 4 classes, multi-label, seed 1, clutter 0.5");
+  CHECK(open_dataset(experiment.data, Split::train)->size() == 7);
+  CHECK(open_dataset(experiment.data, Split::test)->size() == 3);
 }
 
 TEST_CASE("experiment: relative paths count from its file") {
