@@ -43,7 +43,7 @@ struct Arguments {
   std::string device;
   int threads = -1;
   std::filesystem::path export_folder;
-  bool dry_run = false;
+  bool dry_run = false, resume = false;
   std::filesystem::path trace;
   bool profile = false;
 };
@@ -79,6 +79,7 @@ int run(const Arguments& arguments) {
   std::optional<hp::AtomicFile> trace_file;  // opened first: a place that cannot be written to is known at once
   if (!arguments.trace.empty()) trace_file.emplace(arguments.trace);
   if (trace_file || arguments.profile) options.observer = &recorder.emplace();
+  options.resume = arguments.resume;
   if (options.output.empty()) options.output = std::filesystem::path("out") / experiment.name;
   const hp::Outcome outcome = hp::run_experiment(experiment, options, cancelled);
   if (outcome == hp::Outcome::complete && !options.dry_run)
@@ -110,6 +111,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", arguments.threads, "compute threads; 0: all cores")->check(CLI::Range(0, 4096));
   app.add_option("--export-data", arguments.export_folder,
                  "write the experiment's images as image folder, VOC and COCO to a new folder, and do nothing else");
+  app.add_flag("--resume", arguments.resume, "go on with an interrupted run of the same experiment");
   CLI::Option* dry_run =
       app.add_flag("--dry-run", arguments.dry_run, "check everything, print the plan and its expected cost");
   app.add_option("--trace", arguments.trace, "write what ran when to this file, for ui.perfetto.dev")

@@ -117,6 +117,70 @@ Recipe parse_recipe(const json& training, uint64_t seed) {
   return recipe;
 }
 
+OptimizerSettings parse_optimizer(const json& pretrain) {
+  OptimizerSettings settings;
+  settings.kind = optimizer_kind(pretrain["optimizer"].get<std::string>());
+  settings.momentum = pretrain["momentum"];
+  settings.nesterov = pretrain["nesterov"];
+  settings.weight_decay = pretrain["weight_decay"];
+  settings.decays_vectors = pretrain["decay_vectors"];
+  settings.clip_norm = pretrain["clip_norm"];
+  for (const json& group : pretrain["groups"]) {
+    settings.groups.push_back({group["parameters"], group["rate"], group["decay"]});
+  }
+  return settings;
+}
+
+Schedule parse_schedule(const json& pretrain) {
+  Schedule schedule;
+  schedule.decay = decay_kind(pretrain["schedule"].get<std::string>());
+  schedule.milestones = pretrain["milestones"].get<std::vector<int64_t>>();
+  schedule.step_epochs = pretrain["step_epochs"];
+  schedule.gamma = pretrain["gamma"];
+  schedule.epochs = pretrain["epochs"];
+  schedule.per_step = pretrain["cosine_per_step"];
+  schedule.warmup_epochs = pretrain["warmup_epochs"];
+  schedule.warmup_start = pretrain["warmup_start"];
+  return schedule;
+}
+
+Augmentation parse_augmentation(const json& augment) {
+  Augmentation augmentation;
+  const std::string crop = augment["crop"];
+  augmentation.crop = crop == "resized"  ? RandomCrop::resized
+                      : crop == "padded" ? RandomCrop::padded
+                                         : RandomCrop::none;
+  augmentation.size = augment["size"];
+  augmentation.min_area = augment["min_area"];
+  augmentation.padding = augment["padding"];
+  augmentation.flip = augment["flip"];
+  augmentation.check();
+  return augmentation;
+}
+
+PretrainSpec parse_pretrain(const json& pretrain, uint64_t seed) {
+  PretrainSpec spec;
+  spec.model = pretrain["model"];
+  spec.loss = loss_kind(pretrain["loss"].get<std::string>());
+  spec.recipe.learning_rate = pretrain["learning_rate"];
+  spec.recipe.optimizer = parse_optimizer(pretrain);
+  spec.recipe.label_smoothing = pretrain["label_smoothing"];
+  spec.recipe.schedule = parse_schedule(pretrain);
+  spec.recipe.epochs = pretrain["epochs"];
+  spec.recipe.batch_size = pretrain["batch_size"];
+  spec.recipe.accumulate = pretrain["accumulate"];
+  spec.recipe.shuffle.seed = seed;
+  spec.recipe.check();
+  spec.zero_residual = pretrain["zero_residual"];
+  spec.mean = pretrain["mean"].get<std::vector<float>>();
+  spec.deviation = pretrain["std"].get<std::vector<float>>();
+  require(spec.mean.size() == 3 && spec.deviation.size() == 3,
+          "[experiment] /pretrain: mean and std need a number a channel; got {} and {}; expected 3", spec.mean.size(),
+          spec.deviation.size());
+  spec.augmentation = parse_augmentation(pretrain["augment"]);
+  return spec;
+}
+
 void parse_attributions(const json& attributions, Experiment& experiment) {
   std::set<std::string> seen;
   for (size_t i = 0; i < attributions.size(); ++i) {
@@ -211,6 +275,7 @@ Experiment Experiment::parse(const json& file, const std::filesystem::path& fold
   e.device = r["device"];
   e.threads = r["threads"];
   e.weights = beside(folder, r["backbone"]["weights"]);
+  if (r.contains("pretrain")) e.pretrain = parse_pretrain(r["pretrain"], e.seed);
   e.data = parse_data(r["data"], folder, e.seed);
   e.preprocess = r["data"]["preprocess"];
   e.batch_size = r["data"]["batch_size"];

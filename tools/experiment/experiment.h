@@ -11,6 +11,7 @@
 #include "probes/probe.h"
 #include "probes/shift.h"
 #include "probes/trainer.h"
+#include "tools/data/augmentation.h"
 #include "tools/data/dataset.h"
 
 namespace hp {
@@ -54,12 +55,23 @@ struct ShiftSpec {
 // Where a probe's logit constant comes from: the file gives a number, "off" (-ln(C - 1)), or "auto" (the protocol's).
 enum class LogitConstant { given, off, automatic };
 
+// A backbone to train from scratch.
+struct PretrainSpec {
+  std::string model;
+  LossKind loss = LossKind::ce;
+  Recipe recipe;
+  bool zero_residual = true;
+  std::vector<float> mean, deviation;  // of the input, on the scale 0 to 1
+  Augmentation augmentation;
+};
+
 struct Experiment {
   std::string name;
   uint64_t seed = 1;
   std::string device;
   int threads = 0;
   std::filesystem::path weights;
+  std::optional<PretrainSpec> pretrain;
   DataConfig data;            // its preprocess is only what the file overrides: see preprocess_of
   nlohmann::json preprocess;  // the overrides
   int batch_size = 32, workers = 1;

@@ -54,18 +54,11 @@ void check_tensors(const Graph& graph, const Parameters& weights, const std::fil
   }
 }
 
-}  // namespace
-
-Shape Network::feature_shape() const {
-  const Shape map = folded.graph.node(folded.graph.find("features")).shape;
-  return {map[1], map[2], map[3]};
-}
-
-Network load_network(const std::filesystem::path& weights, const nlohmann::json& overrides,
-                     const std::function<ImageShape(const Preprocess&)>& shape_of) {
+// The network of weights in memory; `weights` names them in messages.
+Network built(Parameters values, const std::filesystem::path& weights, const nlohmann::json& overrides,
+              const std::function<ImageShape(const Preprocess&)>& shape_of) {
   Network network;
-  network.sha256 = sha256_of(MappedFile(weights).bytes());
-  network.weights = load_safetensors(weights);
+  network.weights = std::move(values);
   network.architecture = metadata_of(network.weights, "architecture", weights);
   const std::string preprocessing = metadata_of(network.weights, "preprocessing", weights);
   network.preprocess = preprocess_of(preprocessing, overrides);
@@ -78,10 +71,29 @@ Network load_network(const std::filesystem::path& weights, const nlohmann::json&
   return network;
 }
 
+}  // namespace
+
+Shape Network::feature_shape() const {
+  const Shape map = folded.graph.node(folded.graph.find("features")).shape;
+  return {map[1], map[2], map[3]};
+}
+
+Network load_network(const std::filesystem::path& weights, const nlohmann::json& overrides,
+                     const std::function<ImageShape(const Preprocess&)>& shape_of) {
+  Network network = built(load_safetensors(weights), weights, overrides, shape_of);
+  network.sha256 = sha256_of(MappedFile(weights).bytes());
+  return network;
+}
+
 Network load_network(const Experiment& experiment, const Dataset& images) {
   return load_network(experiment.weights, experiment.preprocess, [&](const Preprocess& preprocess) {
     return image_shape(preprocess, images, experiment.batch_size);
   });
+}
+
+Network make_network(Parameters weights, const Experiment& experiment, const Dataset& images) {
+  return built(std::move(weights), experiment.weights, experiment.preprocess,
+               [&](const Preprocess& preprocess) { return image_shape(preprocess, images, experiment.batch_size); });
 }
 
 FeatureExtractor::FeatureExtractor(const Network& network, Kernels& kernels)

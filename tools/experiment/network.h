@@ -27,6 +27,8 @@ struct Network {
 // Reads and checks everything. Where the preprocessing leaves images as they are, their size is that of the first
 // readable image. Throws hp::Error naming the file if it is no converted backbone, lacks a tensor or holds a NaN.
 Network load_network(const Experiment& experiment, const Dataset& images);
+// The same from weights in memory, as a file of experiment.weights would hold them, metadata included.
+Network make_network(Parameters weights, const Experiment& experiment, const Dataset& images);
 
 // Any converted backbone: `overrides` as in preprocess_of(), `shape_of` says for which images it is to be built.
 Network load_network(const std::filesystem::path& weights, const nlohmann::json& overrides,

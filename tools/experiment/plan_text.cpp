@@ -31,6 +31,12 @@ std::string plan_text(const Experiment& experiment, const Network& network, cons
   text += fmt::format("data         {}: {} train, {} test images, {} classes{}\n", experiment.data.type,
                       train.images->size(), test.images->size(), train.images->classes().size(),
                       train.images->multi_label() ? ", multi-label" : "");
+  if (experiment.pretrain) {
+    const Recipe& recipe = experiment.pretrain->recipe;
+    text += fmt::format("pre-training {} epochs in batches of {}, about {:.3g} GFLOP\n", recipe.epochs,
+                        recipe.batch_size * recipe.accumulate,
+                        3e-9 * flops * static_cast<double>(recipe.epochs * train.images->size()));
+  }
   double features = 0;
   for (const SplitData* split : {&train, &test}) {
     const FeatureKey key = feature_key(experiment, network, *split, "");

@@ -49,6 +49,15 @@ Json probe_json(const ProbeResult& p) {
           {"training_top1", numbers(p.training_top1)}};
 }
 
+Json pretraining_json(const std::optional<PretrainingResult>& p) {
+  if (!p) return nullptr;
+  return {{"model", p->model},
+          {"loss", numbers(p->loss)},
+          {"top1", numbers(p->top1)},
+          {"test_top1", numbers(p->test_top1)},
+          {"learning_rate", numbers(p->learning_rate)}};
+}
+
 Json row_json(const Row& r) {
   Json row = {{"evaluation", r.evaluation}, {"metric", r.metric}, {"method", r.method}, {"probe", r.probe}};
   row.update(summary_json(r.summary));
@@ -112,6 +121,7 @@ Json results_json(const Results& r) {
           {"facts", std::move(facts)},
           {"notes", r.notes},
           {"classes", r.classes},
+          {"pretraining", pretraining_json(r.pretraining)},
           {"probes", array_of(r.probes, probe_json)},
           {"rows", array_of(r.rows, row_json)},
           {"differences", array_of(r.differences, difference_json)},

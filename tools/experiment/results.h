@@ -24,6 +24,12 @@ struct ProbeResult {
   std::vector<double> training_loss, training_top1;  // per epoch
 };
 
+// How the backbone was trained, if it was; one value an epoch.
+struct PretrainingResult {
+  std::string model;
+  std::vector<double> loss, top1, test_top1, learning_rate;
+};
+
 // One line of the table: a metric of one method on one probe.
 struct Row {
   std::string evaluation, metric, method, probe;
@@ -68,6 +74,7 @@ struct Results {
   std::vector<std::string> classes;
   std::vector<std::pair<std::string, std::string>> facts;  // "backbone": "cifar_resnet56, 0.85 M parameters" ...
   std::vector<std::string> notes;                          // skipped images, negative logits, completeness
+  std::optional<PretrainingResult> pretraining;
   std::vector<ProbeResult> probes;
   std::vector<Row> rows;
   std::vector<Difference> differences;

@@ -3,6 +3,9 @@
 #include <fmt/core.h>
 
 #include <chrono>
+#include <fstream>
+#include <iterator>
+#include <set>
 
 #include "runtime/error.h"
 #include "runtime/file.h"
@@ -10,6 +13,8 @@
 #include "tools/experiment/evaluation_run.h"
 #include "tools/experiment/output_folder.h"
 #include "tools/experiment/plan_text.h"
+#include "tools/experiment/pretrain_run.h"
+#include "tools/experiment/schema.h"
 #include "tools/experiment/shift_run.h"
 #include "tools/report/report.h"
 
@@ -37,6 +42,31 @@ void add_facts(Results& results, const Experiment& experiment, const Network& ne
   results.facts.emplace_back("device", engine);
 }
 
+// The keys in which two experiments differ.
+std::string differing_keys(const nlohmann::json& before, const nlohmann::json& now) {
+  std::set<std::string> keys;
+  for (const nlohmann::json& change : nlohmann::json::diff(before, now)) keys.insert(change["path"]);
+  return fmt::format("{}", fmt::join(keys, ", "));
+}
+
+void check_unchanged(const std::filesystem::path& file, const Experiment& experiment) {
+  if (!std::filesystem::exists(file)) return;
+  std::ifstream stream(file, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  const std::string keys = differing_keys(parse_json(text, file.string()), experiment.resolved);
+  require(keys.empty(),
+          "[experiment] --resume goes on with the same experiment only; got changes of {}; undo them, or run without "
+          "--resume into another folder",
+          keys);
+}
+
+// The network as it will be, so that mistakes are found before the backbone is trained.
+Network network_before_pretraining(const Experiment& experiment, const Dataset& images) {
+  const bool trained = !experiment.pretrain || std::filesystem::exists(experiment.weights);
+  return trained ? load_network(experiment, images)
+                 : make_network(untrained_weights(experiment, images), experiment, images);
+}
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -50,7 +80,7 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
   {
     const Observed observed(options.observer, "run/open");
     train = open_split(experiment, Split::train), test = open_split(experiment, Split::test);
-    network = load_network(experiment, *train.images);
+    network = network_before_pretraining(experiment, *train.images);
     check_experiment(experiment, network, train, test);
   }
   if (options.dry_run) {
@@ -59,6 +89,7 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
   }
   const OpenedDevice device = options.open_device(experiment);
   const OutputFolder folder(options.output);
+  if (options.resume) check_unchanged(folder.path() / "experiment.json", experiment);
   write_text(folder.path() / "experiment.json", experiment.resolved.dump(2) + "\n");
   Journal journal(folder.path() / "run.log");
   device.kernels->observe(options.observer);
@@ -69,12 +100,21 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
   results.name = experiment.name;
   results.experiment = experiment.resolved;
   results.classes = train.images->classes();
-  add_facts(results, experiment, network, train, test, engine);
   auto save = [&] {
     const Observed observed(options.observer, "run/save");
     write_results(folder.path(), results);
     write_report(folder.path(), results);
   };
+  if (experiment.pretrain) {
+    results.pretraining = pretrain({experiment, train, test, *device.kernels, engine,
+                                    folder.path() / "pretraining.state", options.resume, journal, cancelled});
+    if (!results.pretraining) {
+      journal.say("stopped; the same command with --resume goes on from here");
+      return Outcome::cancelled;
+    }
+    network = load_network(experiment, *train.images);
+  }
+  add_facts(results, experiment, network, train, test, engine);
   const FeatureRun run{experiment,
                        network,
                        *device.kernels,

@@ -110,6 +110,27 @@ void write_training(Html& html, const Results& results) {
 
 }  // namespace
 
+void write_pretraining(Html& html, const Results& results) {
+  if (!results.pretraining || results.pretraining->loss.empty()) return;
+  const PretrainingResult& p = *results.pretraining;
+  const auto section = html.in("section");
+  html.element("h2", "Pre-training");
+  html.element(
+      "p", {{"class", "note"}},
+      fmt::format("{}, trained from scratch for {} epochs{}.", p.model, p.loss.size(),
+                  p.test_top1.empty() ? "" : "; top-1 on the test images " + percent_text(p.test_top1.back())));
+  const auto pair = html.in("div", {{"class", "pair"}});
+  const auto draw_figure = [&](const std::string& title, std::vector<Curve> curves) {
+    const auto figure = html.in("figure");
+    html.element("figcaption", title);
+    draw(html, CurveChart{title + " per epoch", "", std::move(curves)});
+  };
+  draw_figure("Loss on the training images", {{"training", 0, p.loss}});
+  if (p.top1.empty()) return;
+  draw_figure("Top-1 on the training images (first colour) and on the test images (second)",
+              {{"training", 0, p.top1}, {"test", 1, p.test_top1}});
+}
+
 void write_probes(Html& html, const Results& results) {
   if (results.probes.empty()) return;
   const auto section = html.in("section");

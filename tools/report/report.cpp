@@ -91,6 +91,7 @@ void write_report(const std::filesystem::path& folder, const Results& results) {
     const auto main = html.in("main");
     write_title(html, results);
     write_summary(html, results);
+    write_pretraining(html, results);
     write_probes(html, results);
     write_evaluations(html, results);
     write_shift(html, results, folder);

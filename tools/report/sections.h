@@ -11,6 +11,7 @@
 
 namespace hp {
 
+void write_pretraining(Html& html, const Results& results);
 void write_probes(Html& html, const Results& results);
 void write_evaluations(Html& html, const Results& results);
 void write_shift(Html& html, const Results& results, const std::filesystem::path& folder);
