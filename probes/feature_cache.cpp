@@ -83,6 +83,7 @@ std::optional<FeatureCache> FeatureCache::open(const std::filesystem::path& root
                     found->layout.rows_per_shard / 16 <= fresh.layout.rows_per_shard;
   remove_abandoned(folder);
   FeatureCache cache(folder, fits ? std::move(*found) : std::move(fresh));
+  cache.discarded_ = !fits && std::filesystem::exists(folder / "manifest.json", error);
   if (!cache.fill(key, kernels, map, options)) return std::nullopt;
   cache.list_samples();
   return cache;
@@ -118,6 +119,7 @@ bool FeatureCache::fill(const FeatureKey& key, Kernels& kernels, const Shape& ma
   for (int64_t shard = 0; shard < layout.shards(); ++shard) {
     if (options.cancelled && *options.cancelled) return false;
     if (verify(shard)) continue;
+    discarded_ = discarded_ || manifest_.shards[static_cast<size_t>(shard)];
     manifest_.shards[static_cast<size_t>(shard)].reset();
     missing.push_back(shard);
     missing_bytes += layout.rows_in(shard) * layout.row_bytes();

@@ -57,6 +57,8 @@ class FeatureCache final : public Features {
 
   std::vector<int64_t> skipped() const;                         // samples without a row
   int64_t shards_computed() const { return shards_computed_; }  // by this call of open
+  // Whether there was something that open did not take: made for another key or by another version, or damaged.
+  bool discarded() const { return discarded_; }
 
  private:
   struct Shard {
@@ -74,6 +76,7 @@ class FeatureCache final : public Features {
   std::vector<Shard> shards_;
   std::vector<int64_t> samples_;
   int64_t shards_computed_ = 0;
+  bool discarded_ = false;
 };
 
 }  // namespace hp

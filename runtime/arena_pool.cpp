@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "runtime/out_of_memory.h"
+
 namespace hp {
 
 struct ArenaPool::Blocks {
@@ -23,8 +25,13 @@ std::shared_ptr<Storage> ArenaPool::take(size_t bytes) {
     blocks_->free.erase(found);
     return {storage, give_back};
   }
-  blocks_->total += bytes;
-  return {new Storage(kernels_.allocate(bytes)), give_back};
+  try {
+    auto storage = std::make_unique<Storage>(kernels_.allocate(bytes));
+    blocks_->total += bytes;
+    return {storage.release(), give_back};
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(error.bytes() + blocks_->total);
+  }
 }
 
 Tensor ArenaPool::take(Shape shape, DType dtype) {

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "runtime/error.h"
+#include "runtime/out_of_memory.h"
 #include "tools/device.h"
 #include "tools/experiment/journal.h"
 #include "tools/experiment/run.h"
@@ -123,16 +124,17 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  std::signal(SIGXFSZ, SIG_IGN);  // a file above the limit is an error of that file, not the end
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
   try {
     return run(arguments);
   } catch (const hp::Error& error) {
     fmt::print(stderr, "hp-run: {}\n", error.what());
+  } catch (const hp::OutOfMemory& error) {
+    fmt::print(stderr, "hp-run: {}; the network alone does not fit\n", error.what());
   } catch (const std::bad_alloc&) {
-    fmt::print(
-        stderr,
-        "hp-run: [memory] not enough memory; lower memory.explain_batch, memory.message_bytes or data.batch_size\n");
+    fmt::print(stderr, "hp-run: [memory] not enough memory to begin with; got less than the network takes\n");
   } catch (const std::exception& error) {
     fmt::print(stderr, "hp-run: {}\n", error.what());
   }

@@ -172,6 +172,7 @@ DnnlCall make_weight_gradient(const ConvDescs& descs, const dnnl::engine& engine
 DnnlCall& find_or_make(DnnlState& dnnl, const ConvKey& key) {
   const auto known = dnnl.convolutions.find(key);
   if (known != dnnl.convolutions.end()) return known->second;
+  require_room_for_code();
   ConvDescs descs(key.conv);
   if (key.use != ConvUse::weight_gradient) descs.weight = weight_layout(dnnl, key.conv, key.use).desc;
   const ThreadCount lent(dnnl.threads());

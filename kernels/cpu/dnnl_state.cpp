@@ -68,6 +68,11 @@ void DnnlCall::execute(const dnnl::stream& stream) {
   require(status == dnnl_success, "[dnnl] a primitive failed with status {}", static_cast<int>(status));
 }
 
+void require_room_for_code() {
+  constexpr size_t room = size_t{4} << 20;
+  allocate_host(room);  // given back at once, and never touched
+}
+
 bool MatmulKey::operator==(const MatmulKey& other) const {
   const Matmul& a = matmul;
   const Matmul& b = other.matmul;
@@ -110,6 +115,7 @@ void DnnlState::run(DnnlCall& call) {
 }
 
 void DnnlState::reorder(const dnnl::memory& from, const dnnl::memory& to) {
+  require_room_for_code();
   const ThreadCount lent(threads_);
   dnnl::reorder(from, to).execute(stream_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
 }

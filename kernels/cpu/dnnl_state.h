@@ -37,6 +37,10 @@ class DnnlCall {
   std::vector<dnnl_exec_arg_t> arguments_;
 };
 
+// Throws OutOfMemory unless there is room for the code of a primitive: oneDNN (2.6 at least) writes it without looking
+// whether it got memory. To be called before each primitive is made.
+void require_room_for_code();
+
 // What a convolution primitive computes; the last three are the epilogue of `forward`. An addend is read by the
 // primitive or, where it would do that wrongly, lies in the output before the call.
 enum class ConvUse { forward, input_gradient, weight_gradient };

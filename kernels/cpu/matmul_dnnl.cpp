@@ -13,6 +13,7 @@ dnnl::memory::desc matrices(int64_t batch, int64_t rows, int64_t columns, bool t
 }
 
 DnnlCall make_matmul(const Matmul& m, const DnnlState& dnnl) {
+  require_room_for_code();
   const ThreadCount lent(dnnl.threads());
   const dnnl::engine& engine = dnnl.engine();
   const auto a = matrices(m.batch, m.m, m.k, m.transpose_a);

@@ -137,6 +137,7 @@ class Evaluator {
         if (!complete) return false;
       }
     }
+    write_records();
     return true;
   }
 
@@ -242,8 +243,10 @@ class Evaluator {
     const Bootstrap bootstrap{experiment_.seed, experiment_.resamples, experiment_.interval};
     run_.results.rows = records_.rows(bootstrap);
     run_.results.differences = records_.differences(bootstrap);
-    records_.write(run_.folder / "records.csv");
+    if (run_.partial_records) write_records();
   }
+
+  void write_records() const { records_.write(run_.folder / "records.csv"); }
 
   const EvaluationRun& run_;
   const Experiment& experiment_;

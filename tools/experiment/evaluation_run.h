@@ -15,6 +15,7 @@ struct EvaluationRun {
   std::filesystem::path folder;
   Results& results;
   std::function<void()> save;  // called now and then, with the results so far
+  bool partial_records;        // records.csv is written before it is complete
 };
 
 // Fills rows, differences and gallery of the results and writes records.csv. False if it was cancelled: what was scored

@@ -192,6 +192,21 @@ void parse_attributions(const json& attributions, Experiment& experiment) {
   }
 }
 
+// Maps are files <method>.<probe>.<target>.png beside overview.<method>.png, and names may hold dots.
+void check_file_names(const Experiment& experiment) {
+  std::set<std::string> seen;
+  for (size_t i = 0; i < experiment.attributions.size(); ++i) {
+    const std::string& method = experiment.attributions[i].name;
+    require(method != "overview" && !method.starts_with("overview."),
+            "[experiment] /attributions/{}/name: taken for file names; got \"{}\"; expected another name", i, method);
+    for (const ProbeSpec& probe : experiment.probes)
+      require(seen.insert(method + "." + probe.name).second,
+              "[experiment] /attributions/{}/name: two pairs of attribution and probe would name the same file; got "
+              "\"{}.{}\" again; expected names without dots",
+              i, method, probe.name);
+  }
+}
+
 // Where `key` leads from `place`: a member of an object, or an element of a list, at most one behind its last. Null if
 // nowhere.
 json* element(json& place, const std::string& key) {
@@ -286,6 +301,7 @@ Experiment Experiment::parse(const json& file, const std::filesystem::path& fold
   parse_probes(r["probes"], e);
   e.recipe = parse_recipe(r["training"], e.seed);
   parse_attributions(r["attributions"], e);
+  check_file_names(e);
   std::set<std::string> seen;
   for (size_t i = 0; i < r["evaluations"].size(); ++i) {
     const std::string path = fmt::format("/evaluations/{}", i);

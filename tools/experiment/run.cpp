@@ -6,9 +6,11 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <system_error>
 
 #include "runtime/error.h"
 #include "runtime/file.h"
+#include "runtime/out_of_memory.h"
 #include "tools/experiment/checks.h"
 #include "tools/experiment/evaluation_run.h"
 #include "tools/experiment/output_folder.h"
@@ -67,6 +69,37 @@ Network network_before_pretraining(const Experiment& experiment, const Dataset& 
                  : make_network(untrained_weights(experiment, images), experiment, images);
 }
 
+// The complete results of an earlier run of the same experiment, which a run that is stopped must not replace.
+bool holds_complete(const std::filesystem::path& folder, const Experiment& experiment) {
+  try {
+    const MappedFile file(folder / "results.json");
+    const auto text = file.bytes();
+    const nlohmann::json results = nlohmann::json::parse(reinterpret_cast<const char*>(text.data()),
+                                                         reinterpret_cast<const char*>(text.data()) + text.size());
+    return results.at("complete") == true && results.at("experiment") == experiment.resolved;
+  } catch (const Error&) {
+    return false;
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
+}
+
+// Runs one stage; where memory runs out, says how much it takes and which setting takes less.
+template <class Stage>
+auto within_memory(const std::string& what, const std::string& advice, Stage&& stage) {
+  constexpr std::string_view text = "[memory] not enough memory for {}; got less than {}; lower {}";
+  try {
+    return stage();
+  } catch (const OutOfMemory& error) {
+    fail(text, what, fmt::format("the {} MiB that are needed at once", error.mebibytes()), advice);
+  } catch (const std::bad_alloc&) {
+    fail(text, what, "what is needed", advice);
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again) throw;
+    fail(text, what, "a thread needs", "threads or data.workers");
+  }
+}
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -100,7 +133,10 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
   results.name = experiment.name;
   results.experiment = experiment.resolved;
   results.classes = train.images->classes();
+  const bool keeps_complete = holds_complete(folder.path(), experiment);
+  if (keeps_complete) journal.say("the complete results of an earlier run stay until this one is complete");
   auto save = [&] {
+    if (keeps_complete && !results.complete) return;
     const Observed observed(options.observer, "run/save");
     write_results(folder.path(), results);
     write_report(folder.path(), results);
@@ -123,14 +159,24 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
                        journal,
                        cancelled};
   auto stages = [&] {
-    if (!compute_features(train, run, results.notes) || !compute_features(test, run, results.notes)) return false;
+    const bool computed = within_memory(
+        "the features", fmt::format("data.batch_size ({})", experiment.batch_size),
+        [&] { return compute_features(train, run, results.notes) && compute_features(test, run, results.notes); });
+    if (!computed) return false;
     std::filesystem::create_directories(folder.path() / "probes");
-    const TestedProbes probes = train_and_test(run, train, test, folder.path() / "probes");
+    const TestedProbes probes =
+        within_memory("the probes", fmt::format("training.batch_size ({})", experiment.recipe.batch_size),
+                      [&] { return train_and_test(run, train, test, folder.path() / "probes"); });
     results.probes = probes.results;
     if (!probes.complete) return false;
     save();
-    return evaluate({run, test, probes, folder.path(), results, save}) &&
-           run_shift({run, train, test, probes, folder.path(), results, save});
+    const std::string settings =
+        fmt::format("memory.explain_batch ({}) or memory.message_bytes ({}), or use fewer cells a grid",
+                    experiment.explain_batch, experiment.message_bytes);
+    return within_memory("the attributions", settings, [&] {
+      const EvaluationRun evaluation{run, test, probes, folder.path(), results, save, !keeps_complete};
+      return evaluate(evaluation) && run_shift({run, train, test, probes, folder.path(), results, save});
+    });
   };
   results.complete = stages();
   results.facts.emplace_back("time", fmt::format("{:.0f} s", seconds_since(start)));

@@ -136,6 +136,11 @@ bool compute_features(SplitData& split, const FeatureRun& run, std::vector<std::
   const FeatureKey key = feature_key(run.experiment, run.network, split, run.engine);
   split.features = FeatureCache::open(run.cache, key, split.images->size(), map, run.kernels, options);
   if (!split.features) return false;
+  if (split.features->discarded()) {
+    run.journal.warn(fmt::format(
+        "features ({}): the cache in {} is damaged or of another version; what does not fit was computed again",
+        split.name, FeatureCache::folder_of(run.cache, key).string()));
+  }
   if (split.features->shards_computed() == 0) {
     run.journal.say(fmt::format("features ({}): {} images from the cache", split.name, split.features->size()));
   } else {

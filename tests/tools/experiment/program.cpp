@@ -27,7 +27,8 @@ std::string Ran::complaint() const {
   return text.substr(text.rfind('\n') + 1);
 }
 
-Program::Program(const std::filesystem::path& folder, std::vector<std::string> arguments) : folder_(folder) {
+Program::Program(const std::filesystem::path& folder, std::vector<std::string> arguments, Limits limits)
+    : folder_(folder) {
   arguments.insert(arguments.begin(), HP_RUN);
   std::vector<char*> values;
   for (std::string& argument : arguments) values.push_back(argument.data());
@@ -38,6 +39,8 @@ Program::Program(const std::filesystem::path& folder, std::vector<std::string> a
   if (child_ == 0) {
     redirect(out, STDOUT_FILENO);
     redirect(err, STDERR_FILENO);
+    const rlimit file{limits.file_bytes, limits.file_bytes}, data{limits.data_bytes, limits.data_bytes};
+    if (setrlimit(RLIMIT_FSIZE, &file) != 0 || setrlimit(RLIMIT_DATA, &data) != 0) _exit(125);
     execv(values[0], values.data());
     _exit(127);
   }
@@ -57,6 +60,10 @@ bool Program::running() {
 
 void Program::interrupt() const {
   if (!ended_) kill(child_, SIGINT);
+}
+
+void Program::kill_at_once() const {
+  if (!ended_) kill(child_, SIGKILL);
 }
 
 Ran Program::wait() {

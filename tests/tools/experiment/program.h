@@ -1,6 +1,7 @@
 // hp-run as a user runs it: a child process with its exit code and what it printed.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <filesystem>
@@ -17,16 +18,23 @@ struct Ran {
   std::string complaint() const;
 };
 
+// What the program may have.
+struct Limits {
+  rlim_t file_bytes = RLIM_INFINITY;  // of each file
+  rlim_t data_bytes = RLIM_INFINITY;  // of anonymous memory
+};
+
 class Program {
  public:
   // Starts hp-run with its output in files in `folder`.
-  Program(const std::filesystem::path& folder, std::vector<std::string> arguments);
+  Program(const std::filesystem::path& folder, std::vector<std::string> arguments, Limits limits = {});
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
   bool running();
-  void interrupt() const;  // SIGINT, as Ctrl-C does
+  void interrupt() const;     // SIGINT, as Ctrl-C does
+  void kill_at_once() const;  // SIGKILL
   Ran wait();
 
  private:

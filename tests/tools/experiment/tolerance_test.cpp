@@ -2,12 +2,16 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <map>
 #include <numeric>
 
 #include "attribution/npy.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "probes/evaluation.h"
+#include "runtime/safetensors.h"
 #include "tests/support/small_nets.h"
+#include "tests/tools/experiment/program.h"
 #include "tests/tools/experiment/synthetic.h"
 #include "tools/data/image.h"
 #include "tools/experiment/network.h"
@@ -72,6 +76,47 @@ std::vector<Tensor> logits_of(const json& experiment_file, const fs::path& outpu
 }
 
 }  // namespace
+
+namespace {
+
+// The smallest experiment that goes through everything.
+json small_experiment(const fs::path& folder) {
+  json experiment = grid_experiment(folder);
+  experiment["training"]["epochs"] = 3;
+  experiment["attributions"] = json::parse(R"([{"method": "gradcam"}, {"method": "ixg"}, {"method": "lrp"}])");
+  experiment["evaluations"] = json::parse(R"([{"metric": "gridpg", "cells": 2, "grids": 2, "confidence": 0}])");
+  return experiment;
+}
+
+}  // namespace
+
+TEST_CASE("tolerance: ten runs with two threads give the same bits") {
+  const TemporaryFolder folder;
+  write_image_folder(folder / "data", 5, 2);
+  write_weights(folder / "weights.safetensors");
+  json experiment = small_experiment(folder.path());
+  experiment["threads"] = 2;
+  const auto bits = [&](const fs::path& output) {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::recursive_directory_iterator(output)) {
+      const std::string name = entry.path().lexically_relative(output).string();
+      if (entry.is_regular_file() && !contains(name, "run.log") && !contains(name, "results.json") &&
+          !contains(name, "report.html") && !contains(name, "manifest.json"))
+        files[name] = read_file(entry.path());
+    }
+    return files;
+  };
+  for (int run = 0; run < 10; ++run) run_here(experiment, folder / fmt::format("run{}", run));
+  const auto first = bits(folder / "run0");
+  CHECK(first.size() > 40);
+  for (int run = 1; run < 10; ++run) {
+    CAPTURE(run);
+    const auto other = bits(folder / fmt::format("run{}", run));
+    CHECK(other.size() == first.size());
+    for (const auto& [name, bytes] : first) CHECK_MESSAGE((other.contains(name) && other.at(name) == bytes), name);
+    CHECK(results_of(folder / fmt::format("run{}", run)) == results_of(folder / "run0"));
+  }
+}
 
 TEST_CASE("tolerance: the same experiment is the same to the last bit") {
   const TemporaryFolder folder;
@@ -192,4 +237,76 @@ TEST_CASE("tolerance: batch sizes and chunks of targets change next to nothing")
     const size_t grid = std::stoul(map.parent_path().filename().string());
     CHECK_MESSAGE(flipped(together[grid], alone[grid]) > 0, map.string());
   }
+}
+
+namespace {
+
+// The pooled features of a split with `samples` images, as a run left them in its cache.
+Tensor cached_features(const fs::path& output, int64_t samples) {
+  for (const auto& entry : fs::recursive_directory_iterator(output / "features")) {
+    if (entry.path().filename() != "shard-00000.safetensors") continue;
+    const Tensor features = load_safetensors(entry.path()).at("features");
+    if (features.shape()[0] == samples) return features;
+  }
+  fail("no features of {} images in {}", samples, output.string());
+}
+
+Tensor logits_from(const fs::path& probe_file, const Tensor& features) {
+  CpuKernels kernels({.threads = 1});
+  const auto predictions = predict(Probe::load(probe_file), FeatureTensor(features), 256, kernels);
+  return Tensor::host({predictions->rows(), predictions->classes}, predictions->logits);
+}
+
+double median_of(const Comparison& comparison, const fs::path& one, const fs::path& other, const std::string& method) {
+  std::vector<double> errors;
+  for (const auto& entry : fs::recursive_directory_iterator(one / "maps")) {
+    const std::string name = entry.path().filename().string();
+    const bool layer = contains(entry.path().string(), "/layers/");
+    if (layer || !name.starts_with(method + ".") || !name.ends_with(".npy")) continue;
+    errors.push_back(relative_error(read_npy(other / entry.path().lexically_relative(one)), read_npy(entry.path())));
+  }
+  REQUIRE(errors.size() * 3 == comparison.errors.size());
+  std::sort(errors.begin(), errors.end());
+  return errors[errors.size() / 2];
+}
+
+}  // namespace
+
+TEST_CASE("tolerance: threads and a narrower instruction set change next to nothing") {
+  const TemporaryFolder folder;
+  write_inputs(folder.path());
+  json experiment = small_experiment(folder.path());
+  const auto run = [&](const char* name, const char* isa, int threads) {
+    experiment["threads"] = threads;
+    setenv("DNNL_MAX_CPU_ISA", isa, 1);
+    const Ran ran = hp_run(folder.path(), experiment, {"--output", (folder / name).string()});
+    unsetenv("DNNL_MAX_CPU_ISA");
+    REQUIRE_MESSAGE(ran.code == 0, ran.errors);
+  };
+  run("one", "DEFAULT", 1);
+  run("two", "DEFAULT", 2);
+  run("avx2", "AVX2", 1);
+  for (const std::string name : {"two", "avx2"}) {
+    CAPTURE(name);
+    const Tensor features = cached_features(folder / "one", synthetic_classes * 6),
+                 others = cached_features(folder / name, synthetic_classes * 6);
+    for (const std::string probe : {"linear-ce", "linear-bce"}) {
+      const fs::path file = fs::path("probes") / fmt::format("{}.safetensors", probe);
+      const Tensor logits = logits_from(folder / "one" / file, features);
+      // The same probe on its features, and the probe that was trained on its features.
+      const double error = relative_error(logits_from(folder / "one" / file, others), logits);
+      const double trained = relative_error(logits_from(folder / name / file, others), logits);
+      MESSAGE(probe, ": logits ", error, ", of its own probe ", trained);
+      CHECK(error <= 1e-5);
+      CHECK(trained <= 1e-5);
+    }
+    const Comparison maps = compare_maps(folder / "one", folder / name);
+    CHECK(maps.errors.size() == 3 * 2 * 2 * 4);
+    const double lrp = median_of(maps, folder / "one", folder / name, "lrp");
+    MESSAGE("maps: median ", maps.median(), ", of lrp ", lrp, ", largest ", maps.largest());
+    CHECK(maps.median() <= 1e-5);
+    CHECK(lrp <= (name == "avx2" ? 1e-4 : 1e-5));
+    CHECK(maps.largest() <= 1e-2);
+  }
+  CHECK(contains(read_file(folder / "avx2/run.log"), "avx512") == false);
 }
