@@ -43,6 +43,11 @@ std::string fingerprint(const Experiment& e) {
     text += fmt::format("{} {} {} {} {} {} {} ", p.name, static_cast<int>(p.head), static_cast<int>(p.loss), p.bias,
                         p.logit_constant, p.learning_rate, static_cast<int>(e.constants[i]));
   }
+  for (const ProbeSpec& p : e.probes) text += fmt::format("{} {} {} ", p.hidden, p.layers, p.temperature);
+  if (e.shift) {
+    text += fmt::format("{} {} {} {} {} {} ", e.shift->probe, static_cast<int>(e.shift->direction),
+                        fmt::join(e.shift->scales, "|"), e.shift->cells, e.shift->grids, e.shift->confidence);
+  }
   for (const AttributionSpec& a : e.attributions) text += fmt::format("{} {} {} ", a.name, a.method, a.options.dump());
   for (const EvaluationSpec& v : e.evaluations) {
     text += fmt::format("{} {} {} {} {} {} {} {} {} {} ", v.name, static_cast<int>(v.kind), text_of(v.methods),
@@ -156,7 +161,7 @@ TEST_CASE("experiment: every key of the schema changes what the program does") {
       seen = seen || after != before || contains(refused, place.to_string());
     }
   });
-  CHECK(changes.size() == 67);
+  CHECK(changes.size() == 73);
   for (const auto& [key, seen] : changes) CHECK_MESSAGE(seen, key);
 }
 
