@@ -86,7 +86,7 @@ bool run_shift(const ShiftRun& run) {
     }
     run.save();
   };
-  return evaluate({shift_run, run.test, tested, folder, own, save});
+  return evaluate({shift_run, run.test, tested, folder, own, save, true});
 }
 
 }  // namespace hp

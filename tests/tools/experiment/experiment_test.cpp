@@ -33,6 +33,20 @@ std::string text_of(const Recipe& r) {
                      r.optimizer.nesterov, r.epochs, r.batch_size, r.shuffle.seed, rates);
 }
 
+std::string text_of(const PretrainSpec& p) {
+  const OptimizerSettings& o = p.recipe.optimizer;
+  const Schedule& s = p.recipe.schedule;
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {} ", p.model, static_cast<int>(p.loss), p.zero_residual, fmt::join(p.mean, "|"),
+                  fmt::join(p.deviation, "|"), p.augmentation.str(), text_of(p.recipe));
+  text += fmt::format("{} {} {} {} {} ", static_cast<int>(o.kind), o.decays_vectors, o.clip_norm,
+                      p.recipe.label_smoothing, p.recipe.accumulate);
+  text += fmt::format("{} {} {} {} {} {} {}", static_cast<int>(s.decay), fmt::join(s.milestones, "|"), s.step_epochs,
+                      s.gamma, s.per_step, s.warmup_epochs, s.warmup_start);
+  for (const ParameterGroup& group : o.groups) text += fmt::format(" {} {} {}", group.pattern, group.rate, group.decay);
+  return text;
+}
+
 // Everything an experiment says, but for `resolved`: what the program acts on.
 std::string fingerprint(const Experiment& e) {
   std::string text = fmt::format("{} {} {} {} {} ", e.name, e.seed, e.device, e.threads, e.weights.string());
@@ -44,6 +58,7 @@ std::string fingerprint(const Experiment& e) {
                         p.logit_constant, p.learning_rate, static_cast<int>(e.constants[i]));
   }
   for (const ProbeSpec& p : e.probes) text += fmt::format("{} {} {} ", p.hidden, p.layers, p.temperature);
+  if (e.pretrain) text += text_of(*e.pretrain) + " ";
   if (e.shift) {
     text += fmt::format("{} {} {} {} {} {} ", e.shift->probe, static_cast<int>(e.shift->direction),
                         fmt::join(e.shift->scales, "|"), e.shift->cells, e.shift->grids, e.shift->confidence);
@@ -76,6 +91,9 @@ json complete(const json& schema) {
 json complete_experiment() {
   json file = complete(experiment_schema());
   file["data"]["root"] = "text";
+  file["pretrain"]["groups"] = {
+      complete(experiment_schema()["properties"]["pretrain"]["properties"]["groups"]["items"])};
+  file["pretrain"]["augment"]["crop"] = "resized";
   const json& items = experiment_schema()["properties"];
   file["probes"] = {complete(items["probes"]["items"]), complete(items["probes"]["items"])};
   file["probes"][1]["name"] = "second";
