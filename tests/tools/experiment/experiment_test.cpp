@@ -42,7 +42,7 @@ std::string text_of(const PretrainSpec& p) {
   const Schedule& s = p.recipe.schedule;
   std::string text =
       fmt::format("{} {} {} {} {} {} {} ", p.model, static_cast<int>(p.loss), p.zero_residual, fmt::join(p.mean, "|"),
-                  fmt::join(p.deviation, "|"), p.augmentation.str(), text_of(p.recipe));
+                  fmt::join(p.deviation, "|"), text_of(p.augmentation), text_of(p.recipe));
   text += fmt::format("{} {} {} {} {} ", static_cast<int>(o.kind), o.decays_vectors, o.clip_norm,
                       p.recipe.label_smoothing, p.recipe.accumulate);
   text += fmt::format("{} {} {} {} {} {} {}", static_cast<int>(s.decay), fmt::join(s.milestones, "|"), s.step_epochs,
