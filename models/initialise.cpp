@@ -14,8 +14,8 @@ Tensor filled(const Shape& shape, float value) {
 
 Tensor normal(const Node& parameter, uint64_t seed) {
   const Shape& shape = parameter.shape;
-  const double fan_out = static_cast<double>(shape.count() / shape[1]);
-  const double deviation = std::sqrt(2.0 / fan_out);
+  const int64_t fan_out = shape.count() / shape[1];
+  const double deviation = std::sqrt(2.0 / static_cast<double>(fan_out));
   Tensor tensor = Tensor::host(shape);
   const Random random(seed, parameter.name);
   for (int64_t i = 0; i < tensor.count(); ++i) {
