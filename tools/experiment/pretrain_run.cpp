@@ -215,7 +215,7 @@ std::optional<PretrainingResult> pretrain(const PretrainRun& run) {
   if (report.epochs < spec.recipe.epochs) return std::nullopt;
   run.journal.advance(total);
   run.journal.finish();
-  const PretrainingResult result = result_of(spec.model, report);
+  PretrainingResult result = result_of(spec.model, report);
   save(run, digest, result, network);
   std::filesystem::remove(run.state);
   return result;
