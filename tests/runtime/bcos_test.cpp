@@ -159,7 +159,8 @@ TEST_CASE("B-cos: a detached scale sends nothing to the norm, in either form") {
   relevance.on(OpKind::bcos_scale, rules::detached_scale(Form::relevance));
   Propagator carried(net.graph, relevance, net.kernels);
   const Tap product{net.graph.find("conv.linear"), Tap::Keep::message};
-  const Message& message = carried.run(activations, std::span(&entry, 1), std::span(&product, 1)).at(product.node);
+  const RelevanceTrace trace = carried.run(activations, std::span(&entry, 1), std::span(&product, 1));
+  const Message& message = trace.at(product.node);
   REQUIRE(message.form == Form::relevance);
   const float* y = activations.value(net.graph.find("conv")).floats();
   for (int i = 0; i < 18; ++i) CHECK(message.data.floats()[i] == y[i]);

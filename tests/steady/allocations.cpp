@@ -6,16 +6,21 @@
 
 namespace {
 
-constexpr size_t large_bytes = 32 << 10;
 std::atomic<int64_t> arrays = 0, large = 0;
+
+}  // namespace
+
+#if !defined(__SANITIZE_ADDRESS__)
+
+namespace {
+
+constexpr size_t large_bytes = 32 << 10;
 
 void count_block(size_t bytes) {
   if (bytes >= large_bytes) ++large;
 }
 
 }  // namespace
-
-#if !defined(__SANITIZE_ADDRESS__)
 
 // The C library lets a program replace these as long as it replaces them together, and keeps its own under other names.
 // NOLINTBEGIN(bugprone-reserved-identifier)
