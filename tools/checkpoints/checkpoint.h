@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -40,6 +41,7 @@ struct Checkpoint {
   std::string container;  // "PyTorch legacy stream", "PyTorch zip archive", "safetensors"
   std::vector<CheckpointTensor> tensors;
   std::vector<CheckpointItem> items;
+  std::map<std::string, std::string> metadata;  // of safetensors
   std::unique_ptr<CheckpointStorages> storages;
 
   // The values as a contiguous float32 tensor (int32 stays int32).

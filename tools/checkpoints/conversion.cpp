@@ -59,6 +59,7 @@ class Planner {
     plan_.wrapper = selection.wrapper;
     plan_.prefix = selection.prefix;
     plan_.preprocessing = selection.map.preprocessing;
+    if (selection.canonical()) plan_.metadata = checkpoint.metadata;
   }
 
   Conversion plan() {
@@ -68,7 +69,11 @@ class Planner {
     for (const auto& [name, tensor] : found_)
       plan_.unexpected.push_back(fmt::format("{}: {}", printable(checkpoint_.tensors[tensor].name),
                                              type_and_shape(checkpoint_.tensors[tensor])));
-    for (const CheckpointItem& item : checkpoint_.items) plan_.dropped.push_back({item.name, item.what});
+    if (selection_.canonical()) {
+      check_classes();
+    } else {
+      for (const CheckpointItem& item : checkpoint_.items) plan_.dropped.push_back({item.name, item.what});
+    }
     return std::move(plan_);
   }
 
@@ -123,6 +128,13 @@ class Planner {
     }
   }
 
+  void check_classes() {
+    const std::string& said = checkpoint_.metadata.at("classes");
+    if (said != std::to_string(plan_.classes))
+      plan_.wrong.push_back(
+          fmt::format("classifier: got {} classes; expected {} as the metadata says", plan_.classes, printable(said)));
+  }
+
   void use(size_t tensor, const std::string& name, const Shape& shape) {
     plan_.used.push_back({tensor, name, shape});
     (is_running_statistic(name) ? plan_.running_statistics : plan_.parameters) += shape.count();
@@ -165,6 +177,10 @@ Parameters convert(const Checkpoint& checkpoint, const Conversion& conversion, c
     const Tensor values = checkpoint.read(tensor).reshaped(used.shape);
     require_finite(values, fmt::format("{} ({} of {})", used.name, printable(tensor.name), source.string()));
     parameters.set(used.name, values);
+  }
+  if (!conversion.metadata.empty()) {
+    parameters.metadata = conversion.metadata;
+    return parameters;
   }
   parameters.metadata = {{"architecture", conversion.architecture},
                          {"preprocessing", conversion.preprocessing},

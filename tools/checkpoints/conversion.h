@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,8 @@ struct DroppedTensor {
 // A conversion that can be judged before anything is written.
 struct Conversion {
   std::string architecture, key_map, wrapper, prefix, preprocessing;
-  std::vector<UsedTensor> used;  // in the model's order, the classifier last
+  std::map<std::string, std::string> metadata;  // of a file with canonical names, which keeps it
+  std::vector<UsedTensor> used;                 // in the model's order, the classifier last
   std::vector<DroppedTensor> dropped;
   std::vector<std::string> missing;     // "layer1.0.conv1.weight [16, 16, 3, 3]"
   std::vector<std::string> wrong;       // "conv1.weight: got F32 [16, 3, 5, 5]; expected [16, 3, 3, 3]"
@@ -47,7 +49,8 @@ struct Conversion {
 Conversion plan_conversion(const Checkpoint& checkpoint, const ConversionOptions& options);
 
 // Reads the used tensors as float32 and adds the metadata: architecture, preprocessing, classes, source, source_sha256,
-// key_map, converter. Throws hp::Error if the conversion is not complete, or on a value that is not finite.
+// key_map, converter; or keeps that of a file with canonical names, which so converts to itself. Throws hp::Error if
+// the conversion is not complete, or on a value that is not finite.
 Parameters convert(const Checkpoint& checkpoint, const Conversion& conversion, const std::filesystem::path& source);
 
 // The conversion as a few lines of text; the list of what a file holds, one line a tensor.

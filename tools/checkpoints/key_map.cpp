@@ -5,6 +5,7 @@
 #include <span>
 
 #include "runtime/error.h"
+#include "runtime/text.h"
 #include "tools/checkpoints/embedded_key_maps.h"
 
 namespace hp {
@@ -91,6 +92,29 @@ std::vector<KeyMap> key_maps() {
   std::vector<KeyMap> maps;
   for (const EmbeddedKeyMap& map : embedded_key_maps()) maps.push_back(parse_key_map(map.name, map.json));
   return maps;
+}
+
+std::optional<KeyMap> canonical_key_map(const std::map<std::string, std::string>& metadata) {
+  for (const char* key : {"architecture", "preprocessing", "classes", "converter"})
+    if (!metadata.contains(key)) return std::nullopt;
+  const std::string& preprocessing = metadata.at("preprocessing");
+  const json stored = json::parse(preprocessing, nullptr, false);
+  const auto channels = [&](const char* key) {
+    const auto found = stored.is_object() ? stored.find(key) : stored.end();
+    const bool numbers = found != stored.end() && found->is_array() && found->size() == 3 &&
+                         std::all_of(found->begin(), found->end(), [](const json& value) { return value.is_number(); });
+    require(numbers, "[convert] the metadata's preprocessing is not usable; got {}; expected three numbers as '{}'",
+            printable(preprocessing), key);
+  };
+  channels("mean"), channels("std");
+  return KeyMap{.name = std::string(canonical_map),
+                .about = "",
+                .architectures = {metadata.at("architecture")},
+                .wrappers = {""},
+                .prefixes = {""},
+                .inside = {{"model_input.*", std::nullopt, "follows from the preprocessing"}, {"*", "*", ""}},
+                .outside = {},
+                .preprocessing = preprocessing};
 }
 
 Renamed rename(std::span<const KeyRule> rules, std::string_view name) {

@@ -2,6 +2,7 @@
 // models/keymaps.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,6 +36,12 @@ KeyMap parse_key_map(std::string_view name, std::string_view json);
 
 // The key maps of models/keymaps, which are compiled in, by their order there.
 std::vector<KeyMap> key_maps();
+
+inline constexpr std::string_view canonical_map = "canonical";
+
+// The map of a file that convert-weights or a pre-training wrote: its names are canonical, its metadata says the
+// architecture and the preprocessing. Nothing for other files. Throws hp::Error if the metadata is not usable.
+std::optional<KeyMap> canonical_key_map(const std::map<std::string, std::string>& metadata);
 
 // The canonical name, or nothing (with the reason) for a tensor that is dropped.
 struct Renamed {

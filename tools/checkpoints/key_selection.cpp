@@ -130,6 +130,11 @@ class Search {
 bool is_classifier(const std::string& canonical) { return canonical == "head.weight" || canonical == "head.bias"; }
 
 KeySelection select_keys(const Checkpoint& checkpoint, const ConversionOptions& options) {
+  const bool open = options.architecture.empty() && options.source.empty() && options.prefix.empty();
+  const std::optional<KeyMap> canonical = open ? canonical_key_map(checkpoint.metadata) : std::nullopt;
+  if (canonical)
+    return {*canonical, "", "", examine_architecture(canonical->architectures.front()),
+            map_keys(checkpoint, *canonical, "", "")};
   Search search(checkpoint, options);
   for (const KeyMap& map : candidates(options))
     for (const std::string& wrapper : map.wrappers)

@@ -22,12 +22,15 @@ struct KeySelection {
   std::string wrapper, prefix;
   Architecture architecture;
   std::vector<MappedKey> keys;  // every tensor of the file, in its order
+
+  bool canonical() const { return map.name == canonical_map; }
 };
 
 bool is_classifier(const std::string& canonical);  // head.weight, head.bias
 
-// Tries every key map, wrapper and prefix that the options leave open and takes the one that comes nearest to an
-// architecture. Throws hp::Error if none is near: the message says how far the nearest one is.
+// A file with canonical names says itself what it is, unless the options say something else. Otherwise tries every key
+// map, wrapper and prefix that the options leave open and takes the one that comes nearest to an architecture. Throws
+// hp::Error if none is near: the message says how far the nearest one is.
 KeySelection select_keys(const Checkpoint& checkpoint, const ConversionOptions& options);
 
 }  // namespace hp

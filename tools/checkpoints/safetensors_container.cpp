@@ -16,6 +16,7 @@ Checkpoint read_safetensors(MappedFile file, std::string_view where) {
   }
   for (const auto& [key, value] : content.metadata)
     checkpoint.items.push_back({"__metadata__." + key, "a text (" + printable(value) + ")", false});
+  checkpoint.metadata = std::move(content.metadata);
   checkpoint.storages = std::make_unique<MappedStorages>(std::move(file), std::move(spans));
   return checkpoint;
 }
