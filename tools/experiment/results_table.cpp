@@ -104,6 +104,9 @@ std::string results_table(const Results& results) {
     }
   }
   if (!results.rows.empty()) text += "\n" + paragraph(verdict(results));
+  const std::vector<std::string> said_in_short = conclusions(results);
+  if (!said_in_short.empty()) text += "\nIn short: where the evidence lies, by GridPG and EPG together\n";
+  for (const std::string& sentence : said_in_short) text += paragraph(sentence, "* ");
   if (!results.notes.empty()) text += "\nNotes\n";
   for (const std::string& note : results.notes) text += paragraph(note, "- ");
   return text;

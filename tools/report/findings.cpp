@@ -15,10 +15,10 @@ constexpr std::string_view in_boxes =
     "Share of a map's positive evidence that lies inside the boxes of its class. Higher is better.";
 
 constexpr std::array<MetricWords, 6> known_metrics = {{
-    {"gridpg", "GridPG", "GridPG", in_cell, "localises better", "localises worse"},
-    {"grid_pointing", "GridPG", "GridPG", in_cell, "localises better", "localises worse"},
-    {"epg", "EPG", "EPG", in_boxes, "localises better", "localises worse"},
-    {"energy_pointing", "EPG", "EPG", in_boxes, "localises better", "localises worse"},
+    {"gridpg", "GridPG", "GridPG", in_cell, "localises better", "localises worse", true},
+    {"grid_pointing", "GridPG", "GridPG", in_cell, "localises better", "localises worse", true},
+    {"epg", "EPG", "EPG", in_boxes, "localises better", "localises worse", true},
+    {"energy_pointing", "EPG", "EPG", in_boxes, "localises better", "localises worse", true},
     {"entropy", "Entropy", "entropy", "Shannon entropy of a map's evidence. Lower means more concentrated.",
      "gives less concentrated maps", "gives more concentrated maps"},
     {"gini", "Gini index", "the Gini index", "Gini index of a map's evidence. Higher means more concentrated.",
@@ -69,6 +69,42 @@ struct Comparison {
   std::string text() const;
 };
 
+// What the localisation metrics say of one pair of probes, method by method.
+struct Localisation {
+  std::string_view probe, against;
+  struct Votes {
+    std::string method;
+    int above = 0, below = 0;
+  };
+  std::vector<Votes> votes;
+
+  void add(const Difference& d) {
+    auto found = std::find_if(votes.begin(), votes.end(), [&](const Votes& v) { return v.method == d.method; });
+    if (found == votes.end()) found = votes.insert(found, {d.method, 0, 0});
+    if (d.significant()) ++(d.summary.interval->low > 0 ? found->above : found->below);
+  }
+  std::string text() const;
+};
+
+std::string Localisation::text() const {
+  std::vector<std::string> better, worse, mixed, open;
+  for (const Votes& v : votes) {
+    std::vector<std::string>& fitting = v.above > 0 ? (v.below > 0 ? mixed : better) : (v.below > 0 ? worse : open);
+    fitting.push_back(v.method);
+  }
+  if (better.empty() && worse.empty() && mixed.empty())
+    return fmt::format("{} and {} localise alike: no significant difference with {}.", probe, against, joined(open));
+  std::vector<std::string> parts;
+  if (!better.empty()) parts.push_back(fmt::format("localises better than {} with {}", against, joined(better)));
+  if (!worse.empty()) parts.push_back(fmt::format("localises worse than {} with {}", against, joined(worse)));
+  if (!mixed.empty())
+    parts.push_back(
+        fmt::format("is better than {} by one measure and worse by another with {}", against, joined(mixed)));
+  std::string text = fmt::format("{} {}", probe, fmt::join(parts, "; it "));
+  if (!open.empty()) text += fmt::format("; no significant difference with {}", joined(open));
+  return text + ".";
+}
+
 std::string Comparison::text() const {
   const MetricWords words = metric_words(any->metric);
   std::string text = where(*any) + ", ";
@@ -89,7 +125,12 @@ MetricWords metric_words(std::string_view metric) {
   for (const MetricWords& words : known_metrics) {
     if (words.name == metric) return words;
   }
-  return {metric, metric, metric, "", "scores higher", "scores lower"};
+  return {.name = metric,
+          .title = metric,
+          .said = metric,
+          .meaning = "",
+          .above = "scores higher",
+          .below = "scores lower"};
 }
 
 std::string evaluation_title(std::string_view evaluation, std::string_view metric) {
@@ -111,6 +152,20 @@ std::vector<Finding> findings(const Results& results) {
     all.push_back({c.any->evaluation, c.text(), !c.above.empty() || !c.below.empty()});
   }
   return all;
+}
+
+std::vector<std::string> conclusions(const Results& results) {
+  std::vector<Localisation> pairs;
+  for (const Difference& d : results.differences) {
+    if (!metric_words(d.metric).localises) continue;
+    auto found = std::find_if(pairs.begin(), pairs.end(),
+                              [&](const Localisation& p) { return p.probe == d.probe && p.against == d.against; });
+    if (found == pairs.end()) found = pairs.insert(found, Localisation{d.probe, d.against, {}});
+    found->add(d);
+  }
+  std::vector<std::string> sentences;
+  for (const Localisation& pair : pairs) sentences.push_back(pair.text());
+  return sentences;
 }
 
 std::string verdict(const Results& results) {

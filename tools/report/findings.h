@@ -15,6 +15,7 @@ struct MetricWords {
   std::string_view title, said;   // as a heading and within a sentence: "Entropy", "entropy"
   std::string_view meaning;       // one sentence for a caption
   std::string_view above, below;  // a value above (below) another's: "localises better", "localises worse"
+  bool localises = false;         // says where evidence lies
 };
 MetricWords metric_words(std::string_view metric);
 
@@ -28,6 +29,11 @@ struct Finding {
   bool significant = false;  // at least one of its differences is
 };
 std::vector<Finding> findings(const Results& results);
+
+// One sentence for each pair of probes on where evidence lies, all evaluations by GridPG and EPG together: "linear-bce
+// localises better than linear-ce with gradcam and lrp; worse with ixg." A method counts as better (worse) if at least
+// one evaluation says so significantly and none the contrary.
+std::vector<std::string> conclusions(const Results& results);
 
 // One sentence on all differences: how many there are and how many are significant.
 std::string verdict(const Results& results);

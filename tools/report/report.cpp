@@ -51,6 +51,12 @@ void write_summary(Html& html, const Results& results) {
   html.element("p", {{"class", "lead"}}, typeset(verdict(results)));
   const std::vector<Finding> said = findings(results);
   if (said.empty()) return;
+  if (const std::vector<std::string> in_short = conclusions(results); !in_short.empty()) {
+    html.element("h3", "In short: where the evidence lies, by GridPG and EPG together");
+    const auto list = html.in("ul", {{"class", "conclusions"}});
+    for (const std::string& sentence : in_short) html.element("li", typeset(sentence));
+  }
+  html.element("h3", "Each evaluation");
   {
     const auto list = html.in("ul");
     for (const Finding& finding : said) {

@@ -54,6 +54,33 @@ TEST_CASE("nothing significant is said to be so") {
   CHECK(found[0].text == "On GridPG, bce and ce do not differ significantly with ixg and lrp.");
 }
 
+TEST_CASE("conclusions put all localisation metrics together, method by method, whichever sign") {
+  Results r;
+  CHECK(conclusions(r).empty());
+  const auto epg = [](const std::string& evaluation, const std::string& method, double mean) {
+    return Difference{evaluation, "epg", method, "bce", "ce", test::summary(mean, 0.1)};
+  };
+  r.differences = {difference("gridpg", "gradcam", 0.3, 0.1),
+                   difference("gridpg", "ixg", -0.2, 0.1),
+                   difference("gridpg", "lrp", 0.05, 0.1),
+                   difference("gridpg", "intgrad", 0.2, 0.1),
+                   epg("boxes", "gradcam", 0.05),
+                   epg("boxes", "lrp", 0.15),
+                   epg("masks", "intgrad", -0.2),
+                   difference("entropy", "lrp", -0.4, 0.1),
+                   difference("entropy", "gradient", -0.4, 0.1)};
+  r.differences.push_back({"gridpg", "gridpg", "gradcam", "mlp", "ce", test::summary(0.01, 0.1)});
+  r.differences.push_back({"gridpg", "gridpg", "gradcam", "mlp", "bce", test::summary(-0.3, 0.1)});
+  r.differences.push_back({"gridpg", "gridpg", "ixg", "mlp", "bce", test::summary(0, 0.1)});
+  const std::vector<std::string> said = conclusions(r);
+  REQUIRE(said.size() == 3);
+  CHECK(said[0] ==
+        "bce localises better than ce with gradcam and lrp; it localises worse than ce with ixg; it is better than ce "
+        "by one measure and worse by another with intgrad.");
+  CHECK(said[1] == "mlp and ce localise alike: no significant difference with gradcam.");
+  CHECK(said[2] == "mlp localises worse than bce with gradcam; no significant difference with ixg.");
+}
+
 TEST_CASE("an interval that touches 0 or is not a number is not significant") {
   Difference d = difference("gridpg", "ixg", 0.1, 0.1);
   d.summary.interval = Interval{0, 0.2};
