@@ -10,7 +10,7 @@ namespace hp {
 namespace {
 
 constexpr int64_t channels = 6;
-constexpr double epsilon = 1e-12;
+constexpr double tiny = 1e-12;
 
 // Mean over a square window; what lies outside counts as 0.
 std::vector<double> window_means(const std::vector<double>& values, int64_t height, int64_t width, int64_t side) {
@@ -64,10 +64,10 @@ std::vector<float> bcos_colours(std::span<const float> weights, std::span<const 
       square += static_cast<double>(w[c]) * w[c];
       contribution += static_cast<double>(w[c]) * x[c];
     }
-    const auto wanted = [&](int64_t c) { return std::max(w[c] / (largest + epsilon), 0.0); };
+    const auto wanted = [&](int64_t c) { return std::max(w[c] / (largest + tiny), 0.0); };
     for (int64_t c = 0; c < 3; ++c)
-      colours[p * 4 + static_cast<size_t>(c)] = static_cast<float>(wanted(c) / (wanted(c) + wanted(c + 3) + epsilon));
-    opacity[p] = contribution < 0 ? epsilon : std::sqrt(square);
+      colours[p * 4 + static_cast<size_t>(c)] = static_cast<float>(wanted(c) / (wanted(c) + wanted(c + 3) + tiny));
+    opacity[p] = contribution < 0 ? tiny : std::sqrt(square);
   }
   opacity = window_means(opacity, height, width, options.smoothing);
   const double full = percentile_of(opacity, options.percentile);

@@ -18,7 +18,7 @@ namespace hp {
 
 namespace {
 
-using Builder = std::function<AttributionPtr(Options&)>;
+using MethodBuilder = std::function<AttributionPtr(Options&)>;
 
 AttributionPtr build_gradcam(Options& options) {
   GradCamOptions chosen;
@@ -49,8 +49,8 @@ AttributionPtr build_lrp(Options& options) {
   return std::make_unique<const Lrp>(std::move(chosen));
 }
 
-const std::map<std::string, Builder>& registry() {
-  static const std::map<std::string, Builder> builders = {
+const std::map<std::string, MethodBuilder>& method_builders() {
+  static const std::map<std::string, MethodBuilder> builders = {
       {"bcos", [](Options&) { return std::make_unique<const BcosMethod>(); }},
       {"gradcam", build_gradcam},
       {"gradient", [](Options&) { return gradient_method(); }},
@@ -73,8 +73,8 @@ Explanation Attribution::explain(Session& session, const Tensor& images, std::sp
 }
 
 AttributionPtr make_attribution(const std::string& name, const nlohmann::json& options) {
-  const auto found = registry().find(name);
-  require(found != registry().end(), "[method] unknown attribution method; got '{}'; expected one of {}", name,
+  const auto found = method_builders().find(name);
+  require(found != method_builders().end(), "[method] unknown attribution method; got '{}'; expected one of {}", name,
           fmt::join(attribution_names(), ", "));
   Options reader(options, name);
   AttributionPtr method = found->second(reader);
@@ -84,7 +84,7 @@ AttributionPtr make_attribution(const std::string& name, const nlohmann::json& o
 
 std::vector<std::string> attribution_names() {
   std::vector<std::string> names;
-  for (const auto& [name, builder] : registry()) names.push_back(name);
+  for (const auto& [name, builder] : method_builders()) names.push_back(name);
   return names;
 }
 

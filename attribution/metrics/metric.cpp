@@ -19,10 +19,10 @@ Smoothing smoothing_option(Options& options) {
   return kinds[options.choice("smoothing", 0, {"box5", "gauss129", "none"})];
 }
 
-using Builder = std::function<MetricPtr(Options&)>;
+using MetricBuilder = std::function<MetricPtr(Options&)>;
 
-const std::map<std::string, Builder>& registry() {
-  static const std::map<std::string, Builder> builders = {
+const std::map<std::string, MetricBuilder>& metric_builders() {
+  static const std::map<std::string, MetricBuilder> builders = {
       {"grid_pointing",
        [](Options& options) {
          const int64_t cells = options.integer("cells", 0, 2, 16);
@@ -60,8 +60,8 @@ std::vector<Record> Metric::score(Context context, const Tensor& maps, std::span
 }
 
 MetricPtr make_metric(const std::string& name, const nlohmann::json& options) {
-  const auto found = registry().find(name);
-  require(found != registry().end(), "[metric] unknown metric; got '{}'; expected one of {}", name,
+  const auto found = metric_builders().find(name);
+  require(found != metric_builders().end(), "[metric] unknown metric; got '{}'; expected one of {}", name,
           fmt::join(metric_names(), ", "));
   Options reader(options, name);
   MetricPtr metric = found->second(reader);
@@ -71,7 +71,7 @@ MetricPtr make_metric(const std::string& name, const nlohmann::json& options) {
 
 std::vector<std::string> metric_names() {
   std::vector<std::string> names;
-  for (const auto& [name, builder] : registry()) names.push_back(name);
+  for (const auto& [name, builder] : metric_builders()) names.push_back(name);
   return names;
 }
 

@@ -9,7 +9,6 @@ namespace hp {
 
 namespace {
 
-constexpr int64_t floats_per_thread = 16384;
 constexpr int64_t rows_per_task = 64;
 
 }  // namespace

@@ -9,6 +9,9 @@
 
 namespace hp {
 
+// What makes a chunk worth its thread: a few microseconds of reading.
+inline constexpr int64_t floats_per_thread = 16384;
+
 // How many chunks parallel_chunks will make: at most one per thread, none smaller than `grain` (at least one).
 inline int chunk_count(int threads, int64_t n, int64_t grain) {
   const int64_t by_grain = n / std::max<int64_t>(grain, 1);
@@ -28,7 +31,7 @@ void parallel_chunks(int threads, int64_t n, int64_t grain, F&& f) {
   for (int chunk = 0; chunk < chunks; ++chunk) f(chunk, n * chunk / chunks, n * (chunk + 1) / chunks);
 }
 
-// f(begin, end) likewise. Take a grain that makes a chunk worth a few microseconds, say 16384 floats to read.
+// f(begin, end) likewise.
 template <class F>
 void parallel_for(int threads, int64_t n, int64_t grain, F&& f) {
   parallel_chunks(threads, n, grain, [&f](int, int64_t begin, int64_t end) { f(begin, end); });

@@ -8,7 +8,6 @@ namespace {
 
 // Wide maps of few rows (a global average has one per image) are split by channels as well.
 constexpr int64_t channels_per_block = 256;
-constexpr int64_t floats_per_thread = 16384;
 
 // Calls f(image, row, geometry with its channel block) for every row of `images` images and every block of channels.
 template <class F>

@@ -6,8 +6,6 @@ namespace hp {
 
 namespace {
 
-constexpr int64_t floats_per_thread = 16384;
-
 ResizeImage image_of(const Resize2d& r) { return {r.height, r.width, r.channels, r.out_height, r.out_width}; }
 
 int64_t rows_per_thread(int64_t floats_per_row) { return std::max<int64_t>(1, floats_per_thread / floats_per_row); }

@@ -1,6 +1,7 @@
 #include "runtime/ops/activation.h"
 
 #include "runtime/error.h"
+#include "runtime/ops/rows.h"
 
 namespace hp {
 
@@ -23,8 +24,6 @@ Function function_of(OpKind kind) {
       fail("[activation] not an activation; got {}; expected relu, sigmoid or tanh", name_of(kind));
   }
 }
-
-Rows rows_of(const Tensor& x) { return {x.shape().rows(), x.shape().columns()}; }
 
 }  // namespace
 

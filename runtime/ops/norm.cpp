@@ -1,12 +1,11 @@
 #include "runtime/ops/norm.h"
 
 #include "runtime/error.h"
+#include "runtime/ops/rows.h"
 
 namespace hp {
 
 namespace {
-
-Rows rows_of(const Tensor& x) { return {x.shape().rows(), x.shape().columns()}; }
 
 void check_channels(std::span<const Shape> in, size_t first, std::string_view op) {
   for (size_t i = first; i < in.size(); ++i) {

@@ -1,12 +1,11 @@
 #include "runtime/ops/uncentred_norm.h"
 
 #include "runtime/error.h"
+#include "runtime/ops/rows.h"
 
 namespace hp {
 
 namespace {
-
-Rows rows_of(const Tensor& x) { return {x.shape().rows(), x.shape().columns()}; }
 
 // The kernels of batch norm with a mean of 0.
 Tensor no_mean(Context context, int64_t channels) {

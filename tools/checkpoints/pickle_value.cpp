@@ -10,7 +10,7 @@ constexpr size_t most_values = 8'000'000;
 constexpr size_t most_references = 64'000'000;
 
 // Upper bounds, with what growing vectors hold twice.
-constexpr uint64_t bytes_of_value = sizeof(Value) + 3 * sizeof(ValueId) + 8, bytes_of_container = 32,
+constexpr uint64_t bytes_of_value = sizeof(PickleValue) + 3 * sizeof(ValueId) + 8, bytes_of_container = 32,
                    bytes_of_reference = 3 * sizeof(ValueId);
 
 struct Describe {
@@ -34,7 +34,7 @@ struct Describe {
 
 }  // namespace
 
-ValueId PickleHeap::add(Value value) {
+ValueId PickleHeap::add(PickleValue value) {
   require(values_.size() < most_values, "[pickle] too many values; expected at most {}; the file is damaged or hostile",
           most_values);
   charge_bytes(bytes_of_value);

@@ -48,8 +48,8 @@ struct TensorNumber {  // into TorchObjects::tensors()
   uint32_t number;
 };
 
-using Value = std::variant<None, bool, int64_t, double, BigInteger, Text, Bytes, Sequence, Dict, Global, Foreign,
-                           StorageSlice, TensorNumber>;
+using PickleValue = std::variant<None, bool, int64_t, double, BigInteger, Text, Bytes, Sequence, Dict, Global, Foreign,
+                                 StorageSlice, TensorNumber>;
 
 // Texts point into the bytes of the pickle, which must outlive the heap.
 class PickleHeap {
@@ -57,9 +57,9 @@ class PickleHeap {
   PickleHeap() = default;
   explicit PickleHeap(uint64_t most_bytes) : most_bytes_(most_bytes) {}
 
-  ValueId add(Value value);
-  Value& operator[](ValueId id) { return values_[id]; }
-  const Value& operator[](ValueId id) const { return values_[id]; }
+  ValueId add(PickleValue value);
+  PickleValue& operator[](ValueId id) { return values_[id]; }
+  const PickleValue& operator[](ValueId id) const { return values_[id]; }
 
   template <class T>
   const T* as(ValueId id) const {
@@ -76,7 +76,7 @@ class PickleHeap {
   void charge_bytes(uint64_t bytes);
 
  private:
-  std::deque<Value> values_;
+  std::deque<PickleValue> values_;
   size_t charged_ = 0;
   uint64_t most_bytes_ = UINT64_MAX, bytes_ = 0;
 };

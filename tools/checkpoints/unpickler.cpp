@@ -305,7 +305,7 @@ T Unpickler::little_endian() {
 
 double Unpickler::big_endian_double() { return std::bit_cast<double>(__builtin_bswap64(little_endian<uint64_t>())); }
 
-Value Unpickler::big_integer(uint64_t count) {
+PickleValue Unpickler::big_integer(uint64_t count) {
   const std::string_view bytes = take(count);
   if (count > sizeof(int64_t)) return BigInteger{bytes};
   int64_t value = !bytes.empty() && (bytes.back() & 0x80) != 0 ? -1 : 0;  // the sign fills the missing bytes

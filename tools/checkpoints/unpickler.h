@@ -37,9 +37,9 @@ class Unpickler {
   template <class T>
   T little_endian();
   double big_endian_double();
-  Value big_integer(uint64_t count);
+  PickleValue big_integer(uint64_t count);
 
-  void push(Value value) { stack_.push_back(heap_.add(std::move(value))); }
+  void push(PickleValue value) { stack_.push_back(heap_.add(std::move(value))); }
   void push_again(ValueId id);
   ValueId pop();
   ValueId top();

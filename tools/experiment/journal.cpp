@@ -12,10 +12,6 @@ namespace hp {
 
 namespace {
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 std::string duration(double seconds) {
   if (seconds < 90) return fmt::format("{:.0f} s", seconds);
   if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
@@ -23,6 +19,10 @@ std::string duration(double seconds) {
 }
 
 }  // namespace
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 Journal::Journal(const std::filesystem::path& log_file) : terminal_(isatty(STDERR_FILENO) == 1) {
   auto console = std::make_shared<spdlog::sinks::stderr_sink_st>();

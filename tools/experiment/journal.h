@@ -12,6 +12,8 @@ class logger;
 
 namespace hp {
 
+double seconds_since(std::chrono::steady_clock::time_point start);
+
 // Lines go to `run.log` in the output folder and to standard error. On a terminal progress redraws one line; elsewhere
 // it is a plain line every ten seconds.
 class Journal {

@@ -133,7 +133,7 @@ TrainedNetwork fresh_network(const Experiment& experiment, const Dataset& images
   return network;
 }
 
-std::string progress_text(const Progress& progress) {
+std::string epoch_text(const Progress& progress) {
   std::string text = fmt::format("epoch {}/{}, rate {:.3g}, loss {:.4f}", progress.epoch + 1, progress.epochs,
                                  progress.learning_rate, progress.probes[0].loss);
   if (progress.probes[0].top1 >= 0) text += fmt::format(", top-1 {:.3f}", progress.probes[0].top1);
@@ -200,8 +200,8 @@ std::optional<PretrainingResult> pretrain(const PretrainRun& run) {
   options.cancelled = &run.cancelled;
   options.state = {run.state, digest, run.resume};
   options.progress = [&](const Progress& progress) {
-    run.journal.advance(progress.epoch * inputs.size() + progress.seen, progress_text(progress));
-    if (progress.step == progress.steps) run.journal.say(progress_text(progress));
+    run.journal.advance(progress.epoch * inputs.size() + progress.seen, epoch_text(progress));
+    if (progress.step == progress.steps) run.journal.say(epoch_text(progress));
   };
   if (!run.test.labels.multi_label()) {
     options.evaluate = [&]() -> std::optional<double> {

@@ -11,6 +11,7 @@ namespace hp {
 namespace {
 
 constexpr size_t widest_name = 28;
+constexpr size_t most_probes_in_sentences = 3;  // of more the pairs are too many to read about one by one
 
 std::string plain_name(std::string_view text) { return plain(text, widest_name); }
 
@@ -94,7 +95,8 @@ std::string results_table(const Results& results) {
   std::string text = plain(results.name, widest_line) + "\n";
   if (!results.complete) text += "INCOMPLETE: what was finished so far\n";
   if (!results.probes.empty()) text += "\nProbes\n" + probe_table(results.probes);
-  const std::vector<Finding> said = findings(results);
+  const bool few_pairs = results.probes.size() <= most_probes_in_sentences;
+  const std::vector<Finding> said = few_pairs ? findings(results) : std::vector<Finding>();
   for (const EvaluationNames& evaluation : evaluations_of(results)) {
     const std::string title = plain(evaluation_title(evaluation.evaluation, evaluation.metric), 60);
     text += fmt::format("\n{}: mean +- half of the {} interval\n", title, confidence_text(results));
@@ -103,12 +105,12 @@ std::string results_table(const Results& results) {
       if (finding.evaluation == evaluation.evaluation && finding.significant) text += paragraph(finding.text, "* ");
     }
   }
-  if (!results.rows.empty()) text += "\n" + paragraph(verdict(results));
-  const std::vector<std::string> said_in_short = conclusions(results);
-  if (!said_in_short.empty()) text += "\nIn short: where the evidence lies, by GridPG and EPG together\n";
-  for (const std::string& sentence : said_in_short) text += paragraph(sentence, "* ");
   if (!results.notes.empty()) text += "\nNotes\n";
   for (const std::string& note : results.notes) text += paragraph(note, "- ");
+  if (results.rows.empty()) return text;
+  text += "\nIn short\n" + paragraph(verdict(results), "* ");
+  for (const std::string& sentence : conclusions(results)) text += paragraph(sentence, "* ");
+  if (!few_pairs) text += paragraph("Every difference with its interval: report.html and results.json.", "* ");
   return text;
 }
 

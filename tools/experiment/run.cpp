@@ -100,10 +100,6 @@ auto within_memory(const std::string& what, const std::string& advice, Stage&& s
   }
 }
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 }  // namespace
 
 Outcome run_experiment(const Experiment& experiment, const RunOptions& options, const std::atomic<bool>& cancelled) {
@@ -182,8 +178,8 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
   results.facts.emplace_back("time", fmt::format("{:.0f} s", seconds_since(start)));
   save();
   if (results.complete) {
-    fmt::print("{}", results_table(results));
     journal.say(fmt::format("done in {:.1f} s", seconds_since(start)));
+    fmt::print("{}", results_table(results));
   } else {
     journal.say("stopped; the same command goes on from here");
   }

@@ -11,8 +11,6 @@
 namespace hp {
 namespace {
 
-void number_cell(Html& html, const std::string& text) { html.element("td", {{"class", "number"}}, typeset(text)); }
-
 // What a map without any preference scores: one cell's share of a grid.
 std::optional<double> chance_of(const Results& results, const EvaluationNames& names) {
   if (metric_words(names.metric).title != "GridPG" || !results.experiment.is_object()) return std::nullopt;

@@ -27,8 +27,6 @@ std::vector<ScoreColumn> scores_of(const std::vector<ProbeResult>& probes) {
   return columns;
 }
 
-void number_cell(Html& html, const std::string& text) { html.element("td", {{"class", "number"}}, text); }
-
 std::string loss_words(const std::string& loss) {
   if (loss == "ce") return "cross entropy";
   if (loss == "bce") return "binary cross entropy";

@@ -34,4 +34,6 @@ void write_header(Html& html, const std::vector<Column>& columns) {
   }
 }
 
+void number_cell(Html& html, const std::string& text) { html.element("td", {{"class", "number"}}, typeset(text)); }
+
 }  // namespace hp

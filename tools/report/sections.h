@@ -32,5 +32,6 @@ struct Column {
   bool number = false;
 };
 void write_header(Html& html, const std::vector<Column>& columns);
+void number_cell(Html& html, const std::string& text);
 
 }  // namespace hp

@@ -11,8 +11,6 @@
 namespace hp {
 namespace {
 
-void number_cell(Html& html, const std::string& text) { html.element("td", {{"class", "number"}}, typeset(text)); }
-
 std::vector<std::string> methods_of(const ShiftResult& shift) {
   std::vector<std::string> methods;
   for (const Row& row : shift.rows) {
