@@ -4,6 +4,7 @@
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -20,6 +21,13 @@ std::string duration(double seconds) {
   if (seconds < 90) return fmt::format("{:.0f} s", seconds);
   if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
   return fmt::format("{:.1f} h", seconds / 3600);
+}
+
+// Characters of a line that leaves the cursor on it.
+size_t terminal_width() {
+  winsize size{};
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 8;
+  return known ? size.ws_col - size_t{1} : 79;
 }
 
 }  // namespace
@@ -55,25 +63,26 @@ void Journal::warn(const std::string& line) {
 }
 
 void Journal::start(const std::string& what, int64_t total, const std::string& unit) {
-  what_ = what, unit_ = unit, total_ = total, done_ = 0, started_counting_ = false;
+  what_ = what, unit_ = unit, total_ = total, done_ = 0, first_ = -1;
   started_ = drawn_ = std::chrono::steady_clock::now();
 }
 
 void Journal::advance(int64_t done, const std::string& detail) {
-  // What an earlier run left is there at once; it must not count as speed.
-  if (!started_counting_) {
-    started_counting_ = true;
-    first_ = std::max<int64_t>(0, done == total_ ? 0 : done_);
+  if (first_ < 0) {
+    first_ = done;
+    counted_ = std::chrono::steady_clock::now();
   }
   done_ = done;
-  const double since_drawn = seconds_since(drawn_), elapsed = seconds_since(started_);
-  if (since_drawn < (terminal_ ? 0.1 : 10.0)) return;
+  if (seconds_since(drawn_) < (terminal_ ? 0.1 : 10.0)) return;
   drawn_ = std::chrono::steady_clock::now();
-  const double rate = static_cast<double>(done - first_) / std::max(elapsed, 1e-9);
-  const double left = rate > 0 ? static_cast<double>(total_ - done) / rate : 0;
-  const std::string line = fmt::format("{} {}/{} {}, {:.1f}/s, {} left{}{}", what_, done, total_, unit_, rate,
-                                       duration(left), detail.empty() ? "" : ", ", detail);
+  std::string line = fmt::format("{} {}/{} {}", what_, done, total_, unit_);
+  const double rate = static_cast<double>(done - first_) / std::max(seconds_since(counted_), 1e-9);
+  if (done > first_)
+    line += fmt::format(", {:.1f}/s, {} left", rate, duration(static_cast<double>(total_ - done) / rate));
+  if (!detail.empty()) line += ", " + detail;
   if (terminal_) {
+    const size_t width = terminal_width();
+    if (line.size() > width) line = line.substr(0, width - 3) + "...";
     std::fprintf(stderr, "\r%s\033[K", line.c_str());
     line_drawn_ = true;
   } else {

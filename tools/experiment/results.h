@@ -58,7 +58,8 @@ struct GalleryItem {
 struct ShiftPoint {
   double scale = 0;
   std::string name;  // of the shifted probe: "linear-ce +0.5"
-  ShiftScores scores;
+  ShiftScores scores;                 // in double precision behind the features
+  double float32_softmax_change = 0;  // of the probabilities as the network computes them
 };
 struct ShiftResult {
   std::string probe, direction;
