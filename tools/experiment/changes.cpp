@@ -35,8 +35,7 @@ void compare(const json* before, const json* now, const std::string& path, std::
     for (size_t i = 0; i < before->size(); ++i)
       compare(&(*before)[i], &(*now)[i], fmt::format("{}/{}", path, i), changes);
   } else {
-    changes.push_back(
-        fmt::format("{}: {} -> {}", path.empty() ? "/" : path, value_text(before), value_text(now)));
+    changes.push_back(fmt::format("{}: {} -> {}", path.empty() ? "/" : path, value_text(before), value_text(now)));
   }
 }
 

@@ -7,8 +7,8 @@
 
 namespace hp {
 
-// "/training/epochs: 30 -> 40", one for each key that differs, in the order of keys; "none" stands for a key that is not
-// there. Long values are cut.
+// "/training/epochs: 30 -> 40", one for each key that differs, in the order of keys; "none" stands for a key that is
+// not there. Long values are cut.
 std::vector<std::string> changes_between(const nlohmann::json& before, const nlohmann::json& now);
 
 }  // namespace hp

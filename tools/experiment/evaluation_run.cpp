@@ -226,8 +226,7 @@ class Evaluator {
   }
 
   std::vector<std::pair<RecordKey, std::vector<Record>>> score(const Task& task, const TargetBatch& batch,
-                                                               const MapBatch& images,
-                                                               const Explanation& explanation) {
+                                                               const MapBatch& images, const Explanation& explanation) {
     const Observed observed(run_.run.kernels.observer(), "run/score");
     const int64_t rows = static_cast<int64_t>(batch.targets.size());
     std::vector<std::pair<RecordKey, std::vector<Record>>> scores;
@@ -238,9 +237,9 @@ class Evaluator {
         if (!evaluation.uses(task.attribution.name)) continue;
         // A map is scored if its image is among the first that this evaluation asks for, and, for epg, if a box or mask
         // is left after cropping.
-        scores.emplace_back(RecordKey{evaluation.spec->name, evaluation.metric_name, task.attribution.name,
-                                      session_.head_name(head)},
-                            score_wanted(evaluation, batch, images, maps));
+        scores.emplace_back(
+            RecordKey{evaluation.spec->name, evaluation.metric_name, task.attribution.name, session_.head_name(head)},
+            score_wanted(evaluation, batch, images, maps));
       }
     }
     return scores;

@@ -28,7 +28,9 @@ int64_t larger(int64_t most, int64_t count) { return most < 0 || count == 0 ? -1
 
 }  // namespace
 
-bool Evaluation::uses(const std::string& method) const { return std::ranges::find(spec->methods, method) != spec->methods.end(); }
+bool Evaluation::uses(const std::string& method) const {
+  return std::ranges::find(spec->methods, method) != spec->methods.end();
+}
 
 int64_t EvaluationSet::count(const std::string& method) const {
   int64_t most = 0;

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace hp {
@@ -30,6 +31,15 @@ size_t terminal_width() {
   return known ? size.ws_col - size_t{1} : 79;
 }
 
+// From the end of the last of some lines to the first one's beginning, and nothing below it.
+std::string back_to_top(size_t lines) { return lines > 1 ? fmt::format("\r\033[{}A\033[J", lines - 1) : "\r\033[J"; }
+
+std::string with_line_ends(std::string text, const std::string& line_end) {
+  for (size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + line_end.size()))
+    text.replace(at, 1, line_end);
+  return text;
+}
+
 }  // namespace
 
 Journal::Journal(const std::filesystem::path& log_file) : terminal_(isatty(STDERR_FILENO) == 1) {
@@ -45,20 +55,34 @@ Journal::Journal(const std::filesystem::path& log_file) : terminal_(isatty(STDER
   logger_->flush_on(spdlog::level::info);
 }
 
-Journal::~Journal() { clear_line(); }
+Journal::~Journal() { clear(); }
 
-void Journal::clear_line() {
-  if (line_drawn_) std::fputs("\r\033[K", stderr);
-  line_drawn_ = false;
+void Journal::clear() {
+  if (lines_drawn_ > 0) std::fputs(back_to_top(lines_drawn_).c_str(), stderr);
+  lines_drawn_ = 0;
+}
+
+void Journal::draw(const std::string& text) {
+  std::string all = lines_drawn_ > 0 ? back_to_top(lines_drawn_) : "";
+  const size_t width = terminal_width();
+  lines_drawn_ = 0;
+  for (size_t begin = 0; begin <= text.size(); ++lines_drawn_) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::string line = text.substr(begin, end - begin);
+    if (line.size() > width) line = line.substr(0, width - 3) + "...";
+    all += (begin > 0 ? "\n" : "") + line;
+    begin = end + 1;
+  }
+  std::fputs(all.c_str(), stderr);
 }
 
 void Journal::say(const std::string& line) {
-  clear_line();
+  clear();
   logger_->info(line);
 }
 
 void Journal::warn(const std::string& line) {
-  clear_line();
+  clear();
   logger_->warn("warning: " + line);
 }
 
@@ -79,14 +103,10 @@ void Journal::advance(int64_t done, const std::string& detail) {
   const double rate = static_cast<double>(done - first_) / std::max(seconds_since(counted_), 1e-9);
   if (done > first_)
     line += fmt::format(", {:.1f}/s, {} left", rate, duration(static_cast<double>(total_ - done) / rate));
-  if (!detail.empty()) line += ", " + detail;
   if (terminal_) {
-    const size_t width = terminal_width();
-    if (line.size() > width) line = line.substr(0, width - 3) + "...";
-    std::fprintf(stderr, "\r%s\033[K", line.c_str());
-    line_drawn_ = true;
+    draw(detail.empty() ? line : line + "\n  " + with_line_ends(detail, "\n  "));
   } else {
-    logger_->info(line);
+    logger_->info(detail.empty() ? line : line + ", " + with_line_ends(detail, ", "));
   }
 }
 

@@ -7,7 +7,8 @@ namespace hp {
 
 class OutputFolder {
  public:
-  // Makes the folder, and clears it of the temporary files of killed runs. Throws hp::Error if it cannot be written to, or if another run holds it.
+  // Makes the folder, and clears it of the temporary files of killed runs. Throws hp::Error if it cannot be written to,
+  // or if another run holds it.
   explicit OutputFolder(std::filesystem::path path);
   ~OutputFolder();
   OutputFolder(const OutputFolder&) = delete;

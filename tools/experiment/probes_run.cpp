@@ -62,11 +62,12 @@ void read_curves(const Probe& probe, ProbeResult& result) {
   result.training_top1 = curves.value("top1", std::vector<double>());
 }
 
-std::string progress_text(const Progress& progress) {
+// One after the other, or one below the other.
+std::string progress_text(const Progress& progress, const char* separator) {
   std::string text =
       fmt::format("epoch {}/{}, rate {:.3g}", progress.epoch + 1, progress.epochs, progress.learning_rate);
   for (const ProbeProgress& probe : progress.probes) {
-    text += fmt::format(", {} loss {:.4f}", probe.name, probe.loss);
+    text += fmt::format("{}{} loss {:.4f}", separator, probe.name, probe.loss);
     if (probe.top1 >= 0) text += fmt::format(" top-1 {:.3f}", probe.top1);
   }
   return text;
@@ -96,8 +97,8 @@ Group group_of(std::vector<size_t> places, const std::vector<std::string>& diges
   return group;
 }
 
-// Those that no earlier run finished; or all of the group that it left in the middle, since it may have been killed while
-// it wrote them one by one. A state of other probes is given up.
+// Those that no earlier run finished; or all of the group that it left in the middle, since it may have been killed
+// while it wrote them one by one. A state of other probes is given up.
 Group group_to_train(const FeatureRun& run, const std::vector<size_t>& missing, const std::vector<std::string>& digests,
                      const std::filesystem::path& state) {
   Group wanted = group_of(missing, digests);
@@ -139,9 +140,9 @@ bool train_group(const FeatureRun& run, const SplitData& train, std::span<Probe*
     run.journal.say(fmt::format("probes: training goes on behind epoch {} and {} steps", epoch, step));
   };
   options.progress = [&](const Progress& progress) {
-    run.journal.advance(progress.epoch * inputs->size() + progress.seen, progress_text(progress));
+    run.journal.advance(progress.epoch * inputs->size() + progress.seen, progress_text(progress, "\n"));
     const bool worth_a_line = progress.epoch == 0 || progress.epoch + 1 == epochs || (progress.epoch + 1) % 10 == 0;
-    if (progress.step == progress.steps && worth_a_line) run.journal.say(progress_text(progress));
+    if (progress.step == progress.steps && worth_a_line) run.journal.say(progress_text(progress, ", "));
   };
   const TrainingReport report = hp::train(probes, *inputs, train.labels, run.experiment.recipe, run.kernels, options);
   if (report.epochs < epochs) return false;
@@ -189,9 +190,7 @@ void finish_probe(const FeatureRun& run, const std::string& digest, Probe& probe
 TestedProbes train_and_test(const FeatureRun& run, const SplitData& train, const SplitData& test,
                             const std::filesystem::path& folder) {
   const Observed observed(run.kernels.observer(), "run/probes");
-  const auto file_of = [&](size_t i) {
-    return folder / "probes" / (run.experiment.probes[i].name + ".safetensors");
-  };
+  const auto file_of = [&](size_t i) { return folder / "probes" / (run.experiment.probes[i].name + ".safetensors"); };
   TestedProbes tested;
   std::vector<std::string> digests;
   std::vector<size_t> missing;

@@ -49,10 +49,11 @@ void check_unchanged(const std::filesystem::path& file, const Experiment& experi
   std::ifstream stream(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
   const std::vector<std::string> changes = changes_between(parse_json(text, file.string()), experiment.resolved);
-  require(changes.empty(),
-          "[experiment] --resume goes on with the experiment of {} only; got other values: {}; undo the changes, or run "
-          "without --resume to compute anew what depends on them",
-          file.string(), fmt::join(changes, ", "));
+  require(
+      changes.empty(),
+      "[experiment] --resume goes on with the experiment of {} only; got other values: {}; undo the changes, or run "
+      "without --resume to compute anew what depends on them",
+      file.string(), fmt::join(changes, ", "));
 }
 
 // The network as it will be, so that mistakes are found before the backbone is trained.
@@ -135,8 +136,8 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
     write_report(folder.path(), results);
   };
   if (experiment.pretrain) {
-    results.pretraining = pretrain({experiment, train, test, *device.kernels, engine,
-                                    folder.path() / "pretraining.state", journal, cancelled});
+    results.pretraining = pretrain(
+        {experiment, train, test, *device.kernels, engine, folder.path() / "pretraining.state", journal, cancelled});
     if (!results.pretraining) {
       journal.say("stopped; the same command goes on from here");
       return Outcome::cancelled;

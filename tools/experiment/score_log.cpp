@@ -31,8 +31,8 @@ json number(double value) {
 double number_from(const json& value) {
   if (value.is_number()) return value.get<double>();
   const std::string& text = value.get_ref<const std::string&>();
-  const double size = text.ends_with("inf") ? std::numeric_limits<double>::infinity()
-                                            : std::numeric_limits<double>::quiet_NaN();
+  const double size =
+      text.ends_with("inf") ? std::numeric_limits<double>::infinity() : std::numeric_limits<double>::quiet_NaN();
   return std::copysign(size, text.starts_with('-') ? -1 : 1);
 }
 

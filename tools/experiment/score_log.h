@@ -1,4 +1,5 @@
-// ScoreLog: what explaining and scoring found out, batch by batch, so that an interrupted run does not compute it again.
+// ScoreLog: what explaining and scoring found out, batch by batch, so that an interrupted run does not compute it
+// again.
 #pragma once
 
 #include <filesystem>

@@ -43,19 +43,10 @@ LineChart chart_over(const std::vector<const ShiftPoint*>& points, const std::st
   return chart;
 }
 
-void write_legend_of(Html& html, const std::vector<std::string>& names) {
-  const auto legend = html.in("ul", {{"class", "legend"}});
-  for (size_t i = 0; i < names.size(); ++i) {
-    const auto entry = html.in("li");
-    html.element("span", {{"class", "swatch " + series_class(i)}}, "");
-    html.text(names[i]);
-  }
-}
-
 void write_figure(Html& html, const LineChart& chart, const std::vector<std::string>& names) {
   const auto figure = html.in("figure");
   html.element("figcaption", chart.title);
-  write_legend_of(html, names);
+  write_series(html, names);
   draw(html, chart);
 }
 
@@ -95,9 +86,9 @@ void write_table(Html& html, const ShiftResult& shift) {
   const std::vector<std::string> methods = methods_of(shift);
   const auto scroll = html.in("div", {{"class", "scroll"}});
   const auto table = html.in("table");
-  std::vector<Column> header = {{"Scale", true},          {"Cross entropy", true}, {"Softmax change", true},
-                                {"\u2026 in float32", true}, {"Binary loss", true},   {"Sigmoid change", true},
-                                {"Top-1", true}};
+  std::vector<Column> header = {
+      {"Scale", true},       {"Cross entropy", true},  {"Softmax change", true}, {"\u2026 in float32", true},
+      {"Binary loss", true}, {"Sigmoid change", true}, {"Top-1", true}};
   for (const std::string& method : methods) header.push_back({"GridPG " + method, true});
   write_header(html, header);
   const auto body = html.in("tbody");

@@ -83,8 +83,8 @@ void check_same_results(const fs::path& output, const fs::path& whole) {
 json evaluation_experiment(const fs::path& folder) {
   json experiment = grid_experiment(folder);
   experiment["training"]["epochs"] = 4;
-  experiment["attributions"] = json::parse(
-      R"([{"method": "gradcam"}, {"method": "intgrad", "options": {"nodes": 2}}, {"method": "lrp"}])");
+  experiment["attributions"] =
+      json::parse(R"([{"method": "gradcam"}, {"method": "intgrad", "options": {"nodes": 2}}, {"method": "lrp"}])");
   experiment["evaluations"] = json::parse(R"([
     {"metric": "gridpg", "cells": 2, "grids": 4, "confidence": 0},
     {"metric": "entropy", "cells": 2, "grids": 3, "confidence": 0, "methods": ["lrp"]},
