@@ -17,8 +17,8 @@ namespace {
 // Parameters of a small network, all elements 1, and gradients of 0 unless said.
 struct Network {
   CpuKernels kernels;
-  std::vector<std::string> names{"conv1.weight", "bn1.weight", "bn1.bias", "layer4.0.conv1.weight", "head.weight",
-                                 "head.bias"};
+  std::vector<std::string> names{"conv1.weight",          "bn1.weight",  "bn1.bias",
+                                 "layer4.0.conv1.weight", "head.weight", "head.bias"};
   std::vector<Weight> weights;
   std::vector<Tensor> gradients;
 
@@ -55,7 +55,7 @@ void check_values(const std::vector<double>& got, const std::vector<double>& wan
 TEST_CASE("weight decay leaves vectors alone where it is told to") {
   for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adamw}) {
     CAPTURE(name_of(kind));
-    OptimizerSettings settings{.kind = kind, .momentum = 0, .weight_decay = 0.5};
+    OptimizerSettings settings{.kind = kind, .momentum = 0, .weight_decay = 0.5, .groups = {}};
     check_values(Network(0).after(settings), {0.95, 0.95, 0.95, 0.95, 0.95, 0.95});
     settings.decays_vectors = false;
     check_values(Network(0).after(settings), {0.95, 1, 1, 0.95, 0.95, 1});
@@ -63,7 +63,7 @@ TEST_CASE("weight decay leaves vectors alone where it is told to") {
 }
 
 TEST_CASE("factors of the first pattern that fits multiply rate and decay") {
-  OptimizerSettings settings{.momentum = 0, .weight_decay = 0.5};
+  OptimizerSettings settings{.momentum = 0, .weight_decay = 0.5, .groups = {}};
   settings.groups = {{"head.*", 10, 1}, {"layer4.*", 0, 1}, {"*.bias", 1, 0}, {"head.bias", 100, 100}};
   // gradient 1: 1 - 0.1 rate (1 + 0.5 decay); the head's bias belongs to the head.
   check_values(Network(1).after(settings), {0.85, 0.85, 0.9, 1, -0.5, -0.5});
@@ -74,7 +74,7 @@ TEST_CASE("factors of the first pattern that fits multiply rate and decay") {
 TEST_CASE("a factor of 0 freezes a parameter, with every optimiser") {
   for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::adamw}) {
     CAPTURE(name_of(kind));
-    OptimizerSettings settings{.kind = kind, .weight_decay = 0.1};
+    OptimizerSettings settings{.kind = kind, .weight_decay = 0.1, .groups = {}};
     settings.groups = {{"layer4.*", 0, 1}};
     const std::vector<double> values = Network(1).after(settings, 3);
     CHECK(values[3] == 1);
@@ -83,7 +83,7 @@ TEST_CASE("a factor of 0 freezes a parameter, with every optimiser") {
 }
 
 TEST_CASE("gradients are scaled down together to the bound of their norm, and never up") {
-  OptimizerSettings settings{.momentum = 0, .clip_norm = 1};
+  OptimizerSettings settings{.momentum = 0, .clip_norm = 1, .groups = {}};
   const double norm = std::sqrt(24 * 9.0);  // 6 parameters of 4 elements with gradient 3
   check_values(Network(3).after(settings), std::vector<double>(6, 1 - 0.1 * 3 / norm));
   settings.clip_norm = 100;
@@ -102,9 +102,9 @@ TEST_CASE("optimisers out of range are refused by name") {
     return std::string();
   };
   CHECK(complaint({}).empty());
-  CHECK(complaint({.momentum = 1}).find("momentum out of range; got 1") != std::string::npos);
-  CHECK(complaint({.weight_decay = -1}).find("weight_decay") != std::string::npos);
-  CHECK(complaint({.clip_norm = -1}).find("clip_norm") != std::string::npos);
+  CHECK(complaint({.momentum = 1, .groups = {}}).find("momentum out of range; got 1") != std::string::npos);
+  CHECK(complaint({.weight_decay = -1, .groups = {}}).find("weight_decay") != std::string::npos);
+  CHECK(complaint({.clip_norm = -1, .groups = {}}).find("clip_norm") != std::string::npos);
   OptimizerSettings settings;
   settings.groups = {{"head.*", -1, 1}};
   CHECK(complaint(settings).find("factors of group 'head.*'") != std::string::npos);

@@ -8,6 +8,7 @@
 #include "runtime/error.h"
 #include "runtime/file.h"
 #include "tools/experiment/evaluation_sets.h"
+#include "tools/experiment/probe_digest.h"
 #include "tools/experiment/score_log.h"
 
 namespace hp {
@@ -58,17 +59,6 @@ struct MethodNotes {
     for (const std::string& warning : warnings) notes.push_back(fmt::format("{} on {}: {}", method, set, warning));
   }
 };
-
-std::string digest_of(const Probe& probe) {
-  const ProbeSpec& spec = probe.spec();
-  std::string all = fmt::format("{} {} {} {} {} {} {}\n", spec.name, name_of(spec.head), name_of(spec.loss),
-                                spec.layers, spec.b, spec.temperature, spec.logit_constant);
-  for (const std::string& name : probe.parameters.names()) {
-    const Tensor& tensor = probe.parameters.at(name);
-    all += fmt::format("{} {}\n", name, sha256_of(std::span(tensor.bytes_begin(), tensor.bytes())));
-  }
-  return sha256_of(all);
-}
 
 // One attribution on one image set.
 struct Task {

@@ -7,6 +7,7 @@
 #include "probes/training_state.h"
 #include "runtime/error.h"
 #include "tools/experiment/augmented_features.h"
+#include "tools/experiment/probe_digest.h"
 
 namespace hp {
 
@@ -41,15 +42,19 @@ Probe make_probe(const FeatureRun& run, const SplitData& train, size_t index) {
 }
 
 // The probe of an earlier run, if it was trained in the same way.
-std::optional<Probe> earlier_probe(const std::filesystem::path& file, const std::string& digest) {
+std::optional<Probe> earlier_probe(const std::filesystem::path& file, const std::string& digest, Journal& journal) {
   if (!std::filesystem::exists(file)) return std::nullopt;
   try {
     Probe probe = Probe::load(file);
     auto found = probe.provenance.find("training");
-    if (found != probe.provenance.end() && found->second == digest) return probe;
+    if (found == probe.provenance.end() || found->second != digest) return std::nullopt;
+    found = probe.provenance.find("digest");
+    require(found != probe.provenance.end() && found->second == digest_of(probe),
+            "[probe] the contents of {} do not fit their digest", file.string());
+    return probe;
+  } catch (const Error& error) {  // overwritten only when it is trained again
+    journal.warn(fmt::format("{}; it is trained again", error.what()));
     return std::nullopt;
-  } catch (const Error&) {
-    return std::nullopt;  // damaged or of another make: trained again, and overwritten only when that is done
   }
 }
 
@@ -182,6 +187,7 @@ void finish_probe(const FeatureRun& run, const std::string& digest, Probe& probe
   probe.provenance["training"] = digest;
   probe.provenance["seed"] = std::to_string(run.experiment.seed);
   probe.provenance["backbone_sha256"] = run.network.sha256;
+  probe.provenance["digest"] = digest_of(probe);
   probe.save(file);
 }
 
@@ -197,7 +203,7 @@ TestedProbes train_and_test(const FeatureRun& run, const SplitData& train, const
   for (size_t i = 0; i < run.experiment.probes.size(); ++i) {
     check_loss(run.experiment.probes[i].loss, train.labels);
     digests.push_back(training_digest(run, train, run.experiment.resolved["probes"][i]));
-    std::optional<Probe> earlier = earlier_probe(file_of(i), digests.back());
+    std::optional<Probe> earlier = earlier_probe(file_of(i), digests.back(), run.journal);
     const bool fresh = !earlier.has_value();
     tested.probes.push_back(earlier ? std::move(*earlier) : make_probe(run, train, i));
     if (!fresh) run.journal.say(fmt::format("{}: trained by an earlier run", run.experiment.probes[i].name));

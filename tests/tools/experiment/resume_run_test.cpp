@@ -173,6 +173,31 @@ TEST_CASE("resume: probes go on in the middle of an epoch, and no step is made t
   }
 }
 
+TEST_CASE("resume: a probe's file that is damaged is said, and trained again with the same bits") {
+  const TemporaryFolder folder;
+  write_image_folder(folder / "data");
+  write_weights(folder / "weights.safetensors");
+  json experiment = grid_experiment(folder.path());
+  experiment["attributions"] = experiment["evaluations"] = json::array();
+  experiment["training"]["epochs"] = 2;
+  const fs::path output = folder / "out", file = output / "probes/linear-bce.safetensors";
+  REQUIRE(run_here(experiment, output) == Outcome::complete);
+  const std::string good = read_file(file);
+  std::string flipped = good;
+  flipped[flipped.size() - 10] ^= 1;  // in a tensor
+  for (const std::string& bad : {good.substr(0, good.size() / 2), flipped}) {
+    write_file(file, bad);
+    Counter counter;
+    CHECK(run_counted(experiment, output, counter) == Outcome::complete);
+    CHECK(counter.counts["train/step"] > 0);
+    CHECK(read_file(file) == good);
+  }
+  const std::string log = read_file(output / "run.log");
+  CHECK(contains(log, file.string()));
+  CHECK(contains(log, "; it is trained again"));
+  CHECK(contains(log, "linear-ce: trained by an earlier run"));
+}
+
 TEST_CASE("resume: a run killed while it wrote its probes takes them all from the state of their training") {
   const TemporaryFolder folder;
   write_image_folder(folder / "data");
