@@ -25,7 +25,8 @@ Shape stored_row(const FeatureKey& key, const Shape& map) {
 FeatureManifest empty_manifest(const FeatureKey& key, int64_t samples, const Shape& map, const FillOptions& options) {
   FeatureManifest manifest;
   manifest.layout = {samples, stored_row(key, map), key.dtype, 0};
-  const int64_t rows = options.shard_bytes / std::max<int64_t>(1, manifest.layout.row_bytes());
+  const int64_t rows =
+      std::min(options.shard_rows, options.shard_bytes / std::max<int64_t>(1, manifest.layout.row_bytes()));
   // Whole batches, so that only the last batch of the data is smaller.
   manifest.layout.rows_per_shard = std::max<int64_t>(1, rows / options.batch) * options.batch;
   manifest.shards.resize(static_cast<size_t>(manifest.layout.shards()));
@@ -80,7 +81,7 @@ std::optional<FeatureCache> FeatureCache::open(const std::filesystem::path& root
   std::optional<FeatureManifest> found = read_manifest(folder, key);
   // Another size of shards, within reason, is no reason to compute anything again.
   const bool fits = found && found->layout.samples == samples && found->layout.row == fresh.layout.row &&
-                    found->layout.rows_per_shard / 16 <= fresh.layout.rows_per_shard;
+                    found->layout.rows_per_shard / 64 <= fresh.layout.rows_per_shard;
   remove_abandoned(folder);
   FeatureCache cache(folder, fits ? std::move(*found) : std::move(fresh));
   cache.discarded_ = !fits && std::filesystem::exists(folder / "manifest.json", error);

@@ -27,7 +27,8 @@ using FeatureSource = std::function<FeatureBatch(int64_t begin, int64_t end)>;
 struct FillOptions {
   FeatureSource source;
   int64_t batch = 32;
-  int64_t shard_bytes = int64_t{256} << 20;
+  // A shard is what an interrupted run loses: the minutes of a slow machine rather than hours.
+  int64_t shard_rows = 512, shard_bytes = int64_t{256} << 20;
   std::function<void(int64_t done, int64_t total)> progress;  // samples; may be empty
   const std::atomic<bool>* cancelled = nullptr;
 };

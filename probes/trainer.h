@@ -56,12 +56,14 @@ struct StateOptions {
   std::filesystem::path file;  // empty: no state is kept
   // Everything that decides the result, as text: a state of another one is refused.
   std::string experiment;
-  bool resume = false;  // goes on from the file, if there is one
-  double seconds = 60;  // within an epoch, at most so often; always at an epoch's end and when cancelled
+  bool resume = false;      // goes on from the file, if there is one
+  double seconds = 60;      // within an epoch, at most so often; always at the last epoch's end and when cancelled
+  bool every_epoch = true;  // at every epoch's end; false: there at most so often, too
+  std::function<void(int64_t epoch, int64_t step)> resumed{};  // told where a resumed training goes on
 };
 
 struct TrainingOptions {
-  std::function<void(const Progress&)> progress;  // every few steps and at each epoch's end (step == steps)
+  std::function<void(const Progress&)> progress;  // about twice a second, and at each epoch's end (step == steps)
   // After each epoch, when the trained parameters hold its values. Nothing: it was cancelled.
   std::function<std::optional<double>()> evaluate;
   const std::atomic<bool>* cancelled = nullptr;

@@ -9,7 +9,10 @@
 namespace hp {
 namespace {
 
-constexpr int64_t steps_between_reports = 25;
+// A loss adds up in single precision for so many steps. Independent of time, and of who asks for it in between: a
+// resumed training has the same bits.
+constexpr int64_t steps_between_sums = 25;
+constexpr double seconds_between_reports = 0.5;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -58,7 +61,7 @@ void TrainingLoop::upload(const Tensor& host, const Tensor& device, int64_t rows
 TrainingReport TrainingLoop::run() {
   if (learners_.empty()) return {};
   resume();
-  start_ = saved_ = Clock::now();
+  start_ = saved_ = told_ = Clock::now();
   bool goes_on = true;
   while (goes_on && at_.epoch < recipe_.epochs) goes_on = run_epoch() && finish_epoch();
   if (!goes_on) save_state();
@@ -75,6 +78,7 @@ void TrainingLoop::resume() {
   if (at_.step == 0) {
     for (const Learner& learner : learners_) learner.store();
   }
+  if (state.resumed) state.resumed(at_.epoch, at_.step);
 }
 
 void TrainingLoop::save_state() {
@@ -103,7 +107,8 @@ bool TrainingLoop::run_epoch() {
     const size_t begin = static_cast<size_t>(at_.step) * rows;
     run_step(std::span(order).subspan(begin, std::min(rows, order.size() - begin)));
     ++at_.step;
-    if (at_.step == steps_ || at_.step % steps_between_reports == 0) collect_losses();
+    if (at_.step == steps_ || at_.step % steps_between_sums == 0) collect_losses();
+    if (at_.step == steps_ || seconds_since(told_) > seconds_between_reports) tell();
     if (at_.step < steps_ && seconds_since(saved_) > options_.state.seconds) save_state();
   }
   return true;
@@ -120,7 +125,8 @@ bool TrainingLoop::finish_epoch() {
   ++at_.epoch;
   at_.step = at_.seen = 0;
   at_.tallies.assign(learners_.size(), {});
-  if (at_.epoch < recipe_.epochs) save_state();
+  const StateOptions& state = options_.state;
+  if (state.every_epoch || at_.epoch == recipe_.epochs || seconds_since(saved_) > state.seconds) save_state();
   return true;
 }
 
@@ -189,6 +195,10 @@ void TrainingLoop::collect_losses() {
     at_.tallies[i].loss += sum;
     learners_[i].training->reset_loss_sum();
   }
+}
+
+void TrainingLoop::tell() {
+  told_ = Clock::now();
   if (options_.progress) options_.progress(progress());
 }
 
@@ -217,7 +227,8 @@ Progress TrainingLoop::progress() const {
   const auto seen = static_cast<double>(std::max<int64_t>(at_.seen, 1));
   for (size_t i = 0; i < learners_.size(); ++i) {
     const double top1 = labels_.multi_label() ? -1 : static_cast<double>(at_.tallies[i].right) / seen;
-    progress.probes.push_back({learners_[i].name, at_.tallies[i].loss / seen, top1});
+    const double loss = at_.tallies[i].loss + learners_[i].training->loss_sum();
+    progress.probes.push_back({learners_[i].name, loss / seen, top1});
   }
   return progress;
 }

@@ -44,6 +44,7 @@ class TrainingLoop {
   void load_targets(std::span<const int64_t> rows);
   void count_right(size_t learner, int64_t count);
   void collect_losses();
+  void tell();
   [[noreturn]] void stop_for(const Learner& learner) const;
   double rate_of(const Learner& learner) const;
   Progress progress() const;
@@ -61,7 +62,7 @@ class TrainingLoop {
   int64_t steps_ = 0;
   int64_t seen_since_ = 0;  // samples since start_
   double factor_ = 1;
-  Clock::time_point start_, saved_;
+  Clock::time_point start_, saved_, told_;
 };
 
 }  // namespace hp

@@ -5,6 +5,7 @@
 #include "probes/digest.h"
 #include "runtime/error.h"
 #include "runtime/safetensors.h"
+#include "runtime/text.h"
 
 namespace hp {
 namespace {
@@ -70,6 +71,11 @@ TrainingPosition position_from(const json& all) {
   return position;
 }
 
+void check_format(const std::string& format) {
+  require(format == format_name, "[training] no training state; got format {}; expected '{}'", printable(format),
+          format_name);
+}
+
 // Over every tensor, its name and shape, and the metadata.
 std::string digest_of(const Parameters& file) {
   std::string all;
@@ -103,12 +109,21 @@ void save_training_state(const std::filesystem::path& file, const TrainingState&
   save_safetensors(file, all);
 }
 
+std::string experiment_of_state(const std::filesystem::path& file) {
+  try {
+    auto metadata = SafetensorsFile(file).metadata();
+    check_format(metadata["format"]);
+    return metadata["experiment"];
+  } catch (const Error& error) {
+    fail("[training] the state {} is damaged; got {}; {}", file.string(), error.what(), advice(file));
+  }
+}
+
 TrainingState load_training_state(const std::filesystem::path& file, const std::string& experiment, size_t learners) {
   Parameters all;
   try {
     all = load_safetensors(file);
-    require(all.metadata["format"] == format_name, "[training] no training state; got format '{}'; expected '{}'",
-            all.metadata["format"], format_name);
+    check_format(all.metadata["format"]);
     require(all.metadata["digest"] == digest_of(all), "[training] its contents do not fit their digest");
   } catch (const Error& error) {
     fail("[training] the state {} is damaged; got {}; {}", file.string(), error.what(), advice(file));

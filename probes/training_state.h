@@ -34,6 +34,10 @@ struct TrainingState {
 // renamed.
 void save_training_state(const std::filesystem::path& file, const TrainingState& state);
 
+// What a state belongs to, without reading its tensors: StateOptions::experiment. Throws hp::Error with advice if the
+// file is no state.
+std::string experiment_of_state(const std::filesystem::path& file);
+
 // Throws hp::Error with advice if the file is damaged, no such state, one of another experiment or of other learners.
 TrainingState load_training_state(const std::filesystem::path& file, const std::string& experiment, size_t learners);
 

@@ -80,7 +80,7 @@ void AtomicFile::commit() {
   descriptor_ = -1;
 }
 
-void remove_abandoned(const std::filesystem::path& folder) {
+void remove_abandoned(const std::filesystem::path& folder, std::chrono::seconds age) {
   constexpr std::string_view mark = ".partial-";
   std::error_code error;
   for (const auto& file : std::filesystem::directory_iterator(folder, error)) {
@@ -91,8 +91,7 @@ void remove_abandoned(const std::filesystem::path& folder) {
     const char* begin = name.data() + found + mark.size();
     const auto [end, failure] = std::from_chars(begin, name.data() + name.size(), process);
     const bool ours = failure == std::errc() && end != name.data() + name.size() && *end == '-' && process > 0;
-    const bool old =
-        file.last_write_time(error) < std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+    const bool old = file.last_write_time(error) <= std::filesystem::file_time_type::clock::now() - age;
     if (ours && old && ::kill(process, 0) != 0 && errno == ESRCH) std::filesystem::remove(file.path(), error);
   }
 }

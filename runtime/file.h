@@ -1,6 +1,7 @@
 // Reading a file through a mapping, and writing one so that nobody ever sees half of it.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <span>
@@ -50,8 +51,8 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
-// Removes the temporary files that killed processes left in `folder`: nobody has written to them for an hour (the
-// process may live on another machine), and there is no such process here.
-void remove_abandoned(const std::filesystem::path& folder);
+// Removes the temporary files that killed processes left in `folder`: nobody has written to them for `age` (the process
+// may live on another machine), and there is no such process here.
+void remove_abandoned(const std::filesystem::path& folder, std::chrono::seconds age = std::chrono::hours(1));
 
 }  // namespace hp

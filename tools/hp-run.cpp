@@ -112,7 +112,8 @@ int main(int argc, char** argv) {
   app.add_option("--threads", arguments.threads, "compute threads; 0: all cores")->check(CLI::Range(0, 4096));
   app.add_option("--export-data", arguments.export_folder,
                  "write the experiment's images as image folder, VOC and COCO to a new folder, and do nothing else");
-  app.add_flag("--resume", arguments.resume, "go on with an interrupted run of the same experiment");
+  app.add_flag("--resume", arguments.resume,
+               "go on in the output folder, and refuse if the experiment differs from the one there");
   CLI::Option* dry_run =
       app.add_flag("--dry-run", arguments.dry_run, "check everything, print the plan and its expected cost");
   app.add_option("--trace", arguments.trace, "write what ran when to this file, for ui.perfetto.dev")

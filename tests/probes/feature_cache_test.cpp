@@ -71,6 +71,14 @@ void flip_byte(const std::filesystem::path& path, size_t from_end) {
 
 }  // namespace
 
+TEST_CASE("an interrupted run loses a shard at most, which has no more than so many rows") {
+  Setup setup;
+  setup.options.shard_bytes = int64_t{1} << 30;
+  setup.options.shard_rows = 7;  // 6 are whole batches
+  CHECK(setup.open().shards_computed() == 4);
+  CHECK(FillOptions().shard_rows <= 1024);
+}
+
 TEST_CASE("features come back from the cache bit by bit and are computed once") {
   Setup setup;
   const FeatureCache first = setup.open();

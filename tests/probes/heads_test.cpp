@@ -61,6 +61,35 @@ TEST_CASE("heads have the parameters of the protocol") {
   CHECK_FALSE(probe.reads_pooled());
 }
 
+TEST_CASE("heads of one, two and three layers have the paper's width, or the features' own where nothing is said") {
+  CpuKernels kernels;
+  for (const HeadKind kind : {HeadKind::mlp, HeadKind::bcos_mlp}) {
+    for (const int layers : {2, 3}) {
+      for (const int64_t hidden : {0, 11}) {
+        CAPTURE(name_of(kind));
+        CAPTURE(layers);
+        CAPTURE(hidden);
+        ProbeSpec spec = spec_of(kind, layers);
+        spec.hidden = hidden;
+        const Probe probe = fresh(spec);
+        CHECK(probe.spec().hidden == (hidden == 0 ? channels : hidden));
+        const std::string part = is_bcos(kind) ? ".linear.weight" : ".weight";
+        const int64_t width = probe.spec().hidden;
+        for (int layer = 0; layer < layers; ++layer) {
+          const Shape want{layer + 1 == layers ? classes : width, layer == 0 ? channels : width, 1, 1};
+          CHECK(probe.parameters.at(fmt::format("head.fc{}{}", layer, part)).shape() == want);
+        }
+        const Head head = probe.head({2, 3, 3, channels}, true, kernels);
+        CHECK(head.graph.node(head.logits()).shape == Shape{2, classes});
+      }
+    }
+  }
+  // One layer is the linear kind.
+  CHECK(fresh(spec_of(HeadKind::linear, 1)).spec().layers == 1);
+  CHECK(fresh(spec_of(HeadKind::bcos_linear, 1)).spec().layers == 1);
+  CHECK_THROWS_WITH_AS(fresh(spec_of(HeadKind::mlp, 1)), doctest::Contains("layers do not fit head mlp; got 1"), Error);
+}
+
 TEST_CASE("logit constants are those of the protocol") {
   const float off = off_logit(classes);
   const auto constant = [](HeadKind head, LossKind loss, bool bias, bool multi_label) {

@@ -29,10 +29,10 @@ Labels multi() {
   return labels;
 }
 
-double loss_value(LossKind kind, const Labels& labels) {
+double loss_value(LossKind kind, const Labels& labels, double smoothing = 0) {
   const std::vector<int64_t> samples{0, 1};
   std::vector<float> targets(8);
-  write_targets(kind, labels, samples, targets);
+  write_targets(kind, labels, samples, targets, smoothing);
   Graph graph;
   const Value z = graph.input("logits", {2, 4}), t = graph.input("targets", {2, 4});
   const Value loss = graph.add(std::make_shared<LossOp>(op_of(kind)), {z, t}, "loss");
@@ -64,6 +64,26 @@ TEST_CASE("targets are one-hot, multi-hot, or raised to 1/classes") {
   CHECK(targets == std::vector<float>{0, 0, 0, 0, 0, 0, 1, 1});
   write_targets(LossKind::uo_bce, multi(), samples, targets);
   CHECK(targets == std::vector<float>{0.25F, 0.25F, 0.25F, 0.25F, 0.25F, 0.25F, 1, 1});
+}
+
+TEST_CASE("label smoothing gives every class the same share") {
+  const std::vector<int64_t> samples{1, 0};
+  std::vector<float> targets(8);
+  write_targets(LossKind::ce, single(), samples, targets, 0.2);
+  const std::vector<float> want{0.85F, 0.05F, 0.05F, 0.05F, 0.05F, 0.05F, 0.85F, 0.05F};
+  for (size_t i = 0; i < want.size(); ++i) CHECK(targets[i] == doctest::Approx(want[i]).epsilon(1e-6));
+  // torch.nn.CrossEntropyLoss: (1 - s) of the plain loss and s of the mean of -log p over the classes.
+  const double plain = loss_value(LossKind::ce, single());
+  double uniform = 0;
+  for (size_t row = 0; row < 2; ++row) {
+    double sum = 0, mean = 0;
+    for (size_t k = 0; k < 4; ++k) {
+      sum += std::exp(static_cast<double>(logits[row * 4 + k]));
+      mean += static_cast<double>(logits[row * 4 + k]) / 4;
+    }
+    uniform += (std::log(sum) - mean) / 2;
+  }
+  CHECK(loss_value(LossKind::ce, single(), 0.2) == doctest::Approx(0.8 * plain + 0.2 * uniform).epsilon(1e-6));
 }
 
 TEST_CASE("difficult classes are absent in the targets") {

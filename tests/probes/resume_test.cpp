@@ -11,6 +11,7 @@
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "probes/trainer.h"
+#include "probes/training_state.h"
 #include "runtime/error.h"
 #include "runtime/random.h"
 #include "runtime/safetensors.h"
@@ -155,6 +156,50 @@ TEST_CASE("a training that was cancelled goes on with --resume, its curves too")
     CHECK(second.report.curves[i].learning_rate == whole.report.curves[i].learning_rate);
     CHECK(second.report.curves[i].evaluation == whole.report.curves[i].evaluation);
   }
+}
+
+TEST_CASE("a training that ended, but whose weights were not written, gives them again without a step") {
+  const TemporaryFolder folder;
+  const Trained whole = run(state_at(folder / "state", false));
+  int told = 0;
+  TrainingOptions options;
+  options.progress = [&](const Progress&) { ++told; };
+  StateOptions state = state_at(folder / "state", true);
+  int64_t epoch = -1, step = -1;
+  state.resumed = [&](int64_t at_epoch, int64_t at_step) { epoch = at_epoch, step = at_step; };
+  const Trained again = run(state, options);
+  CHECK(told == 0);
+  CHECK(epoch == small_recipe().epochs);
+  CHECK(step == 0);
+  CHECK(again.report.epochs == whole.report.epochs);
+  REQUIRE(again.report.curves.size() == whole.report.curves.size());
+  CHECK(again.report.curves.back().probes[0].loss == whole.report.curves.back().probes[0].loss);
+  CHECK(same_weights(whole.network.parameters, again.network.parameters));
+}
+
+TEST_CASE("a state says what it belongs to, and need not be written every epoch") {
+  const TemporaryFolder folder;
+  StateOptions rare = state_at(folder / "state", false);
+  rare.seconds = 1e9;
+  rare.every_epoch = false;
+  TrainingOptions options;
+  int written = 0;
+  options.progress = [&](const Progress&) { written += fs::exists(folder / "state") ? 1 : 0; };
+  run(rare, options);
+  CHECK(written == 0);  // but at the end
+  CHECK(experiment_of_state(folder / "state") == "the experiment");
+  flip_byte(folder / "state", static_cast<int64_t>(fs::file_size(folder / "state")) - 10);
+  CHECK_THROWS_WITH_AS(experiment_of_state(folder / "state"), doctest::Contains("to train from the beginning"), Error);
+}
+
+TEST_CASE("who asks for a training's progress does not change it") {
+  TrainingOptions curious;
+  std::vector<double> losses;
+  curious.progress = [&](const Progress& progress) { losses.push_back(progress.probes[0].loss); };
+  const Trained told = run({}, curious), alone = run();
+  CHECK(losses.size() >= 4);
+  CHECK(same_weights(told.network.parameters, alone.network.parameters));
+  for (size_t i = 0; i < 4; ++i) CHECK(told.report.curves[i].probes[0].loss == alone.report.curves[i].probes[0].loss);
 }
 
 TEST_CASE("damaged and foreign states are refused with advice") {

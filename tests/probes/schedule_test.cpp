@@ -63,6 +63,25 @@ TEST_CASE("S3 warms up over the first epoch and divides by ten every six") {
   CHECK(rate(s3, 30, 49, 0) == doctest::Approx(30e-8).epsilon(1e-9));
 }
 
+TEST_CASE("a cosine goes down per step where it is told to, behind a warm-up that goes up per step") {
+  Schedule schedule;
+  schedule.decay = Schedule::Decay::cosine;
+  schedule.epochs = 12;
+  schedule.warmup_epochs = 2;
+  schedule.warmup_start = 0.1;
+  schedule.per_step = true;
+  CHECK(rate(schedule, 2, 0, 0) == doctest::Approx(0.2).epsilon(1e-12));
+  CHECK(rate(schedule, 2, 1, 9) == doctest::Approx(2).epsilon(1e-12));
+  for (int64_t epoch = 2; epoch < 12; ++epoch) {
+    for (int64_t step = 0; step < steps; ++step) {
+      const double done = (static_cast<double>(epoch - 2) + static_cast<double>(step) / steps) / 10;
+      CHECK(rate(schedule, 2, epoch, step) == doctest::Approx(1 + std::cos(M_PI * done)).epsilon(1e-12));
+    }
+  }
+  schedule.minimum = 0.25;
+  CHECK(rate(schedule, 2, 7, 0) == doctest::Approx(2 * (0.25 + 0.75 * 0.5)).epsilon(1e-12));
+}
+
 TEST_CASE("schedules out of range are refused") {
   Schedule schedule;
   schedule.gamma = 0;

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cmath>
 
 #include "kernels/cpu/cpu_kernels.h"
@@ -39,9 +40,7 @@ struct Trained {
 TEST_CASE("a shift of all weights leaves softmax and cross entropy alone, and no sigmoid") {
   Trained trained;
   const Predictions before = trained.predictions(trained.probe);
-  const ShiftScores unshifted = shift_scores(before, before, trained.labels);
-  CHECK(unshifted.softmax_change == 0);
-  CHECK(std::isfinite(unshifted.ce));
+  CHECK(shift_scores(before, before, trained.labels).softmax_change == 0);
   for (const ShiftDirection direction :
        {ShiftDirection::random, ShiftDirection::minus_mean_weight, ShiftDirection::mean_feature}) {
     CAPTURE(name_of(direction));
@@ -49,10 +48,14 @@ TEST_CASE("a shift of all weights leaves softmax and cross entropy alone, and no
     double length = 0;
     for (const float value : unit) length += static_cast<double>(value) * value;
     CHECK(length == doctest::Approx(1).epsilon(1e-6));
-    for (const double scale : {-2.0, -0.5, 0.5, 2.0}) {
-      CAPTURE(scale);
-      const Predictions after = trained.predictions(shifted(trained.probe, unit, scale));
-      const ShiftScores scores = shift_scores(after, before, trained.labels);
+    const std::vector<double> scales{0, -2, -0.5, 0.5, 2};
+    const auto all = exact_shift_scores(trained.probe, unit, scales, trained.features, trained.labels);
+    REQUIRE(all.has_value());
+    const ShiftScores& unshifted = all->front();
+    CHECK(std::isfinite(unshifted.ce));
+    for (size_t i = 1; i < scales.size(); ++i) {
+      CAPTURE(scales[i]);
+      const ShiftScores& scores = (*all)[i];
       CHECK(scores.softmax_change < 1e-5);
       CHECK(std::abs(scores.ce - unshifted.ce) < 1e-4 * unshifted.ce);
       CHECK(scores.top1 == unshifted.top1);
@@ -61,6 +64,56 @@ TEST_CASE("a shift of all weights leaves softmax and cross entropy alone, and no
       CHECK(std::abs(scores.bce - unshifted.bce) > 1e-3 * unshifted.bce);
     }
   }
+}
+
+// Features of ReLU networks are positive and their mean is long: along it the shift moves every logit by hundreds.
+TEST_CASE("a large shift leaves softmax alone in double precision; float32 rounds its last digits away") {
+  constexpr int64_t many = 512;
+  const Tensor maps = random_maps({samples, 4, 4, many}, 5);
+  for (int64_t i = 0; i < maps.count(); ++i) maps.floats()[i] *= 6;
+  const FeatureTensor features(maps);
+  const Labels labels = cyclic_labels(samples, classes);
+  ProbeSpec spec{"ce", HeadKind::linear, LossKind::ce, true, -1.5F, 0};
+  spec.temperature = 0.5F;
+  Probe probe = Probe::fresh(spec, many, class_names(classes), 9);
+  for (int64_t i = 0; i < probe.parameters.at("head.weight").count(); ++i)
+    probe.parameters.at("head.weight").floats()[i] *= 3;
+  CpuKernels kernels;
+  const Predictions before = *predict(probe, features, 32, kernels);
+  const std::vector<double> scales{-2, -1, 0, 1, 2};
+  double worst_float32 = 0;
+  for (const ShiftDirection direction :
+       {ShiftDirection::random, ShiftDirection::minus_mean_weight, ShiftDirection::mean_feature}) {
+    CAPTURE(name_of(direction));
+    const std::vector<float> unit = shift_vector(probe, direction, features, 4);
+    const auto exact = exact_shift_scores(probe, unit, scales, features, labels);
+    REQUIRE(exact.has_value());
+    REQUIRE(exact->size() == scales.size());
+    const ShiftScores& unshifted = (*exact)[2];
+    CHECK(unshifted.softmax_change == 0);
+    for (size_t i = 0; i < scales.size(); ++i) {
+      const ShiftScores& scores = (*exact)[i];
+      CHECK(scores.softmax_change < 1e-10);
+      CHECK(std::abs(scores.ce - unshifted.ce) < 1e-10 * unshifted.ce);
+      CHECK(scores.top1 == unshifted.top1);
+      if (scales[i] == 0) continue;
+      CHECK(scores.sigmoid_change > 1e-3);
+      CHECK(std::abs(scores.bce - unshifted.bce) > 1e-3 * unshifted.bce);
+      // What the network computes is this, rounded.
+      const Predictions after = *predict(shifted(probe, unit, scales[i]), features, 32, kernels);
+      const ShiftScores rounded = shift_scores(after, before, labels);
+      CHECK(rounded.ce == doctest::Approx(scores.ce).epsilon(1e-4));
+      CHECK(rounded.bce == doctest::Approx(scores.bce).epsilon(1e-5));
+      CHECK(rounded.sigmoid_change == doctest::Approx(scores.sigmoid_change).epsilon(1e-3));
+      CHECK(rounded.softmax_change < 1e-3);
+      worst_float32 = std::max(worst_float32, rounded.softmax_change);
+    }
+  }
+  MESSAGE("largest change of a softmax in float32: ", worst_float32);
+  CHECK(worst_float32 > 1e-5);
+  const std::atomic<bool> cancelled = true;
+  const std::vector<float> unit = shift_vector(probe, ShiftDirection::random, features, 4);
+  CHECK_FALSE(exact_shift_scores(probe, unit, scales, features, labels, &cancelled).has_value());
 }
 
 TEST_CASE("a shift is its scale times the mean length of the weights, the same for every class") {

@@ -138,6 +138,17 @@ void check_evaluation(const EvaluationSpec& evaluation, const Network& network, 
           evaluation.name, side);
 }
 
+// Probes are tested on pictures of the network's size, and train on such.
+void check_augmentation(const Experiment& experiment, const Network& network) {
+  const Augmentation& augmentation = experiment.augmentation;
+  const int64_t side = augmentation.size;
+  require(augmentation.crop == RandomCrop::none || side == 0 ||
+              (side == network.shape.height && side == network.shape.width),
+          "[experiment] /training/augment/size: other pictures than those to test on; got {}x{}; expected {}x{}, or 0 "
+          "for their size",
+          side, side, network.shape.width, network.shape.height);
+}
+
 }  // namespace
 
 void check_experiment(const Experiment& experiment, const Network& network, const SplitData& train,
@@ -145,6 +156,7 @@ void check_experiment(const Experiment& experiment, const Network& network, cons
   require_same_classes(*train.images, *test.images);
   const std::vector<Graph> heads = check_probes(experiment, network, train);
   check_shift(experiment, train);
+  check_augmentation(experiment, network);
   check_attributions(experiment, network, heads);
   for (const std::string& pattern : experiment.layers) {
     require(!network.folded.graph.match(pattern).empty(),

@@ -1,77 +1,19 @@
 #include "tools/experiment/evaluation_run.h"
 
 #include <algorithm>
-#include <map>
-#include <numeric>
 #include <set>
 
 #include "attribution/method.h"
+#include "probes/digest.h"
 #include "runtime/error.h"
 #include "runtime/file.h"
-#include "tools/experiment/records.h"
+#include "tools/experiment/evaluation_sets.h"
+#include "tools/experiment/probe_digest.h"
+#include "tools/experiment/score_log.h"
 
 namespace hp {
 
 namespace {
-
-struct Evaluation {
-  const EvaluationSpec* spec;
-  MetricPtr metric;
-  std::string metric_name;
-};
-
-Evaluation make_evaluation(const EvaluationSpec& spec) {
-  switch (spec.kind) {
-    case EvaluationKind::gridpg:
-      return {&spec, make_metric("grid_pointing", {{"cells", spec.images.cells}, {"smoothing", spec.smoothing}}),
-              "gridpg"};
-    case EvaluationKind::epg:
-      return {&spec, make_metric("energy_pointing", {{"smoothing", spec.smoothing}, {"region", spec.region}}), "epg"};
-    case EvaluationKind::entropy:
-      return {&spec, make_metric("entropy", {}), "entropy"};
-    default:
-      return {&spec, make_metric("gini", {}), "gini"};
-  }
-}
-
-// All evaluations on one image set.
-struct Set {
-  ImageSet images;
-  std::string name;  // "grids3x3", "images": part of file names
-  std::vector<Evaluation> evaluations;
-  bool uses(const Evaluation& evaluation, const std::string& method) const {
-    const std::vector<std::string>& methods = evaluation.spec->methods;
-    return std::find(methods.begin(), methods.end(), method) != methods.end();
-  }
-  // How many images a method is needed on; -1: on all, 0: on none.
-  int64_t count(const std::string& method) const {
-    int64_t most = 0;
-    for (const Evaluation& evaluation : evaluations) {
-      if (!uses(evaluation, method)) continue;
-      if (evaluation.spec->count == 0) return -1;
-      most = std::max(most, evaluation.spec->count);
-    }
-    return most;
-  }
-};
-
-std::vector<Set> sets_of(const Experiment& experiment) {
-  std::map<ImageSet, Set> sets;
-  for (const EvaluationSpec& spec : experiment.evaluations) {
-    Set& set = sets[spec.images];
-    set.images = spec.images;
-    set.evaluations.push_back(make_evaluation(spec));
-  }
-  std::vector<Set> list;
-  std::map<std::string, int> used;
-  for (auto& [images, set] : sets) {
-    const std::string name = images.grids ? fmt::format("grids{}x{}", images.cells, images.cells) : "images";
-    const int before = used[name]++;  // grids of equal size, chosen by another confidence
-    set.name = before == 0 ? name : fmt::format("{}-{}", name, before + 1);
-    list.push_back(std::move(set));
-  }
-  return list;
-}
 
 // Node names of the layers that an experiment wants to see; empty for methods without a walk to watch.
 Watch watch_of(const Experiment& experiment, const Session& session, const std::string& method) {
@@ -96,12 +38,12 @@ struct MethodNotes {
   std::vector<double> completeness;
   std::set<std::string> warnings;
 
-  void add(const Explanation& explanation) {
-    const double count = static_cast<double>(explanation.logits.size());
-    negative += explanation.negative_logits * count;
+  void add(const ScoredBatch& batch) {
+    const auto count = static_cast<double>(batch.logits);
+    negative += batch.negative_logits * count;
     rows += count;
-    completeness.insert(completeness.end(), explanation.completeness.begin(), explanation.completeness.end());
-    warnings.insert(explanation.warnings.begin(), explanation.warnings.end());
+    completeness.insert(completeness.end(), batch.completeness.begin(), batch.completeness.end());
+    warnings.insert(batch.warnings.begin(), batch.warnings.end());
   }
 
   void report(const std::string& method, const std::string& set, std::vector<std::string>& notes) {
@@ -118,6 +60,16 @@ struct MethodNotes {
   }
 };
 
+// One attribution on one image set.
+struct Task {
+  const EvaluationSet& set;
+  const MapSource& source;
+  const AttributionSpec& attribution;
+  std::vector<TargetBatch> batches;
+  Watch watch;
+  AttributionPtr method;
+};
+
 class Evaluator {
  public:
   explicit Evaluator(const EvaluationRun& run)
@@ -127,11 +79,11 @@ class Evaluator {
         gallery_(run.folder, experiment_.gallery, experiment_.raw_maps) {}
 
   bool run() {
-    for (const Set& set : sets_of(experiment_)) {
+    for (const EvaluationSet& set : evaluation_sets(experiment_)) {
       const std::unique_ptr<MapSource> source = source_of(set);
       for (const AttributionSpec& attribution : experiment_.attributions) {
         if (set.count(attribution.name) == 0) continue;
-        const bool complete = explain(set, *source, attribution);
+        const bool complete = explain(task_of(set, *source, attribution));
         summarise_all();
         run_.save();
         if (!complete) return false;
@@ -150,66 +102,137 @@ class Evaluator {
     return heads;
   }
 
-  std::unique_ptr<MapSource> source_of(const Set& set) const {
-    int64_t most = 0;
-    bool all = false;
-    for (const Evaluation& evaluation : set.evaluations) {
-      most = std::max(most, evaluation.spec->count);
-      all = all || evaluation.spec->count == 0;
-    }
-    if (set.images.grids) return grid_source(experiment_, run_.run.network, run_.test, run_.probes, set.images, most);
-    return image_source(experiment_, run_.run.network, run_.test, all ? 0 : most);
+  std::unique_ptr<MapSource> source_of(const EvaluationSet& set) const {
+    const int64_t count = std::max<int64_t>(0, set.count());  // 0: all
+    if (set.images.grids) return grid_source(experiment_, run_.run.network, run_.test, run_.probes, set.images, count);
+    return image_source(experiment_, run_.run.network, run_.test, count);
   }
 
-  bool explain(const Set& set, const MapSource& source, const AttributionSpec& attribution) {
-    const AttributionPtr method = make_attribution(attribution.method, attribution.options);
-    const Watch watch = watch_of(experiment_, session_, attribution.method);
+  Task task_of(const EvaluationSet& set, const MapSource& source, const AttributionSpec& attribution) const {
     const int64_t wanted = set.count(attribution.name);
     const int64_t count = wanted < 0 ? source.size() : std::min(wanted, source.size());
     const std::span<const std::vector<int>> targets(source.targets().data(), static_cast<size_t>(count));
+    return {set,
+            source,
+            attribution,
+            batch_by_targets(targets, experiment_.explain_batch),
+            watch_of(experiment_, session_, attribution.method),
+            make_attribution(attribution.method, attribution.options)};
+  }
+
+  // Everything that decides the scores, the program among them.
+  std::string digest_of(const Task& task) const {
+    nlohmann::json all;
+    all["program"] = program_;
+    all["engine"] = run_.run.engine;
+    all["images"] = feature_key(experiment_, run_.run.network, run_.test, run_.run.engine).digest();
+    for (const Probe& probe : run_.probes.probes) all["probes"].push_back(hp::digest_of(probe));
+    all["method"] = {task.attribution.name, task.attribution.method, task.attribution.options};
+    const ImageSet& set = task.set.images;
+    all["set"] = {task.set.name, set.grids, set.cells, set.confidence, set.per_class, experiment_.seed};
+    for (const Evaluation& evaluation : task.set.evaluations) {
+      if (!evaluation.uses(task.attribution.name)) continue;
+      const EvaluationSpec& spec = *evaluation.spec;
+      all["evaluations"].push_back({spec.name, evaluation.metric_name, spec.count, spec.region, spec.smoothing});
+    }
+    for (const TargetBatch& batch : task.batches) all["batches"].push_back({batch.images, batch.targets});
+    all["memory"] = {experiment_.explain_batch, experiment_.message_bytes};
+    all["pictures"] = {experiment_.gallery, experiment_.raw_maps, task.watch.layers};
+    return sha256_of(all.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+  }
+
+  bool explain(const Task& task) {
+    const std::string &method = task.attribution.name, &set = task.set.name;
+    const Observed observed(run_.run.kernels.observer(), [&] { return Activity{"run/" + method}; });
     Journal& journal = run_.run.journal;
-    const Observed observed(run_.run.kernels.observer(), [&] { return Activity{"run/" + attribution.name}; });
-    journal.start(fmt::format("{} on {}", attribution.name, set.name), count, set.images.grids ? "grids" : "images");
+    ScoreLog log(run_.folder / "scores" / set / (method + ".jsonl"), digest_of(task));
+    if (log.foreign())
+      journal.say(fmt::format("{} on {}: scores of other settings or another program are computed again", method, set));
     MethodNotes notes;
-    int64_t done = 0;
+    const size_t earlier = enter_earlier(task, log, notes);
+    const auto images = [&](size_t batches) {
+      int64_t count = 0;
+      for (size_t i = 0; i < batches; ++i) count += std::ssize(task.batches[i].images);
+      return count;
+    };
+    const int64_t total = images(task.batches.size());
+    int64_t done = images(earlier);
+    const char* unit = task.set.images.grids ? "grids" : "images";
+    if (done > 0)
+      journal.say(fmt::format("{} on {}: {} of {} {} scored by an earlier run", method, set, done, total, unit));
+    journal.start(fmt::format("{} on {}", method, set), total, unit);
     bool complete = true;
-    for (const TargetBatch& batch : batch_by_targets(targets, experiment_.explain_batch)) {
-      if (run_.run.cancelled) {
-        complete = false;
-        break;
-      }
-      const MapBatch images = source.load(batch, session_.context());
-      const bool shown = gallery_.wants(batch);
-      const Explanation explanation = method->explain(session_, images.images, batch.targets, shown ? watch : Watch{});
-      notes.add(explanation);
-      score(set, attribution.name, batch, images, explanation);
-      if (shown) gallery_.add({source, batch, images, explanation, set.name, attribution.name, session_}, run_.results);
-      done += static_cast<int64_t>(batch.images.size());
+    for (size_t i = earlier; complete && i < task.batches.size(); ++i) {
+      complete = !run_.run.cancelled;
+      if (!complete) break;
+      const ScoredBatch scored = explain(task, task.batches[i]);
+      log.append(scored);
+      enter(scored, notes);
+      done += std::ssize(task.batches[i].images);
       journal.advance(done);
     }
-    journal.finish();
+    if (earlier < task.batches.size()) journal.finish();
     session_.clear();  // the next method has other graphs and executors
-    notes.report(attribution.name, set.name, run_.results.notes);
+    notes.report(method, set, run_.results.notes);
     return complete;
   }
 
-  void score(const Set& set, const std::string& method, const TargetBatch& batch, const MapBatch& images,
-             const Explanation& explanation) {
+  // Takes over what earlier runs scored, as far as their files are there. Returns the number of batches.
+  size_t enter_earlier(const Task& task, ScoreLog& log, MethodNotes& notes) {
+    size_t count = 0;
+    while (count < std::min(log.earlier().size(), task.batches.size()) && gallery_.holds(log.earlier()[count].files))
+      enter(log.earlier()[count++], notes);
+    log.keep(count);
+    return count;
+  }
+
+  void enter(const ScoredBatch& batch, MethodNotes& notes) {
+    for (const auto& [key, records] : batch.scores) {
+      std::vector<Record>& all = records_.of(key);
+      all.insert(all.end(), records.begin(), records.end());
+    }
+    Gallery::enter(batch.gallery, run_.results);
+    notes.add(batch);
+  }
+
+  ScoredBatch explain(const Task& task, const TargetBatch& batch) {
+    const MapBatch images = task.source.load(batch, session_.context());
+    const bool shown = gallery_.wants(batch);
+    const Explanation explanation =
+        task.method->explain(session_, images.images, batch.targets, shown ? task.watch : Watch{});
+    ScoredBatch scored{score(task, batch, images, explanation),
+                       explanation.negative_logits,
+                       std::ssize(explanation.logits),
+                       explanation.completeness,
+                       explanation.warnings,
+                       {},
+                       {}};
+    if (!shown) return scored;
+    Gallery::Written written =
+        gallery_.write({task.source, batch, images, explanation, task.set.name, task.attribution.name, session_});
+    scored.gallery = std::move(written.items);
+    scored.files = std::move(written.files);
+    return scored;
+  }
+
+  std::vector<std::pair<RecordKey, std::vector<Record>>> score(const Task& task, const TargetBatch& batch,
+                                                               const MapBatch& images, const Explanation& explanation) {
     const Observed observed(run_.run.kernels.observer(), "run/score");
     const int64_t rows = static_cast<int64_t>(batch.targets.size());
+    std::vector<std::pair<RecordKey, std::vector<Record>>> scores;
     for (size_t head = 0; head < session_.head_count(); ++head) {
       const int64_t first = static_cast<int64_t>(head) * rows;
       const Tensor maps = explanation.map.rows(first, first + rows);
-      for (const Evaluation& evaluation : set.evaluations) {
-        if (!set.uses(evaluation, method)) continue;
-        std::vector<Record>& records =
-            records_.of({evaluation.spec->name, evaluation.metric_name, method, session_.head_name(head)});
+      for (const Evaluation& evaluation : task.set.evaluations) {
+        if (!evaluation.uses(task.attribution.name)) continue;
         // A map is scored if its image is among the first that this evaluation asks for, and, for epg, if a box or mask
         // is left after cropping.
-        const std::vector<Record> scored = score_wanted(evaluation, batch, images, maps);
-        records.insert(records.end(), scored.begin(), scored.end());
+        scores.emplace_back(
+            RecordKey{evaluation.spec->name, evaluation.metric_name, task.attribution.name, session_.head_name(head)},
+            score_wanted(evaluation, batch, images, maps));
       }
     }
+    return scores;
   }
 
   std::vector<Record> score_wanted(const Evaluation& evaluation, const TargetBatch& batch, const MapBatch& images,
@@ -253,6 +276,8 @@ class Evaluator {
   Session session_;
   Gallery gallery_;
   RecordTable records_;
+  // Another build may compute other last bits, or more than those.
+  std::string program_ = sha256_of(MappedFile("/proc/self/exe").bytes());
 };
 
 }  // namespace

@@ -19,7 +19,8 @@ struct EvaluationRun {
 };
 
 // Fills rows, differences and gallery of the results and writes records.csv. False if it was cancelled: what was scored
-// until then counts.
+// until then counts. Every scored batch is written to <folder>/scores/<image set>/<method>.jsonl at once, and a later
+// run with the same program, network, probes, images and settings takes it from there.
 bool evaluate(const EvaluationRun& run);
 
 }  // namespace hp

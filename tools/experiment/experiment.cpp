@@ -300,6 +300,7 @@ Experiment Experiment::parse(const json& file, const std::filesystem::path& fold
   e.half_features = r["features"]["dtype"] == "float16";
   parse_probes(r["probes"], e);
   e.recipe = parse_recipe(r["training"], e.seed);
+  if (r["training"].contains("augment")) e.augmentation = parse_augmentation(r["training"]["augment"]);
   parse_attributions(r["attributions"], e);
   check_file_names(e);
   std::set<std::string> seen;

@@ -81,6 +81,7 @@ struct Experiment {
   std::vector<ProbeSpec> probes;
   std::vector<LogitConstant> constants;  // per probe
   Recipe recipe;
+  Augmentation augmentation;  // of the pictures that probes train on; none: their features are computed once
   std::vector<AttributionSpec> attributions;
   std::vector<EvaluationSpec> evaluations;
   std::optional<ShiftSpec> shift;

@@ -27,13 +27,27 @@ class Gallery {
   Gallery(std::filesystem::path folder, int64_t first, bool raw_maps)
       : folder_(std::move(folder)), first_(first), raw_maps_(raw_maps) {}
 
+  // What was written for one batch.
+  struct Written {
+    std::vector<GalleryItem> items;  // one map each
+    std::vector<std::string> files;  // relative to the folder
+  };
+
   bool wants(const TargetBatch& batch) const { return !batch.images.empty() && batch.images.front() < first_; }
-  // Writes the files of the batch's images that are among the first, and enters them in the results.
-  void add(const MapView& view, Results& results) const;
+  // Writes the files of the batch's images that are among the first.
+  Written write(const MapView& view) const;
+  // Whether files that an earlier run wrote are all there.
+  bool holds(const std::vector<std::string>& files) const;
+  // Enters maps in the results, those of one picture and target together.
+  static void enter(const std::vector<GalleryItem>& items, Results& results);
 
  private:
-  void add_image(const MapView& view, size_t b, const std::vector<float>& maps, Results& results) const;
-  void write_layers(const MapView& view, int64_t row, const std::filesystem::path& stem) const;
+  void write_image(const MapView& view, size_t b, const std::vector<float>& maps, Written& written) const;
+  void write_map(const MapView& view, int64_t row, const std::filesystem::path& stem, const Picture& heat,
+                 std::span<const float> map, Written& written) const;
+  void write_layers(const MapView& view, int64_t row, const std::filesystem::path& stem, Written& written) const;
+  // The place of a file that is written next.
+  std::filesystem::path place(const std::filesystem::path& file, Written& written) const;
 
   std::filesystem::path folder_;
   int64_t first_;

@@ -33,8 +33,13 @@ void ImageInputs::begin_epoch(int64_t epoch, std::span<const int64_t> order, siz
   loading.augmentation = options_.augmentation;
   loading.augmentation_seed = options_.seed;
   loading.epoch = static_cast<uint64_t>(epoch);
-  loading.on_unreadable = options_.on_unreadable;
+  loading.on_unreadable = [this](const Unreadable& picture) {
+    if (unreadable_.insert(picture.index).second && options_.on_unreadable) options_.on_unreadable(picture);
+  };
   const auto rest = order.subspan(std::min(first, order.size()));
+  // The limit is a share of the whole epoch, also where an interrupted run goes on near its end.
+  const auto whole = static_cast<double>(order.size()), left = static_cast<double>(std::max<size_t>(rest.size(), 1));
+  loading.unreadable_limit = std::min(1.0, loading.unreadable_limit * whole / left);
   waiting_.reset();
   loader_.reset();  // its workers end before new ones begin
   loader_ = std::make_unique<Loader>(images_, options_.preprocess, std::vector<int64_t>(rest.begin(), rest.end()),

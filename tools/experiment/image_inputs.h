@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "probes/training_inputs.h"
 #include "tools/data/loader.h"
@@ -15,7 +16,7 @@ struct ImageInputOptions {
   uint64_t seed = 0;
   int64_t batch = 32;
   int workers = 1;
-  std::function<void(const Unreadable&)> on_unreadable;
+  std::function<void(const Unreadable&)> on_unreadable;  // once for each picture, whatever the epochs
 };
 
 // Row i is picture i. Batches of an epoch are those of Loader: an unreadable picture makes one shorter.
@@ -35,6 +36,7 @@ class ImageInputs final : public TrainingInputs {
   const Dataset& images_;
   ImageInputOptions options_;
   Shape shape_;
+  std::set<int64_t> unreadable_;
   std::unique_ptr<Loader> loader_;
   std::optional<Batch> waiting_;
 };

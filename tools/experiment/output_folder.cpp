@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "runtime/error.h"
+#include "runtime/file.h"
 
 namespace hp {
 
@@ -28,6 +29,20 @@ OutputFolder::OutputFolder(std::filesystem::path path) : path_(std::move(path)) 
     close(lock_);
     fail("[run] another run works in this folder; got {}; expected a folder of its own: choose another with --output",
          path_.string());
+  }
+  remove_leftovers();
+}
+
+void OutputFolder::remove_leftovers() const {
+  using std::chrono::seconds;
+  remove_abandoned(path_, seconds(0));
+  for (const char* part : {"probes", "scores", "maps", "shift"}) {
+    std::error_code error;
+    remove_abandoned(path_ / part, seconds(0));
+    for (std::filesystem::recursive_directory_iterator entry(path_ / part, error), end; !error && entry != end;
+         entry.increment(error)) {
+      if (entry->is_directory(error)) remove_abandoned(entry->path(), seconds(0));
+    }
   }
 }
 

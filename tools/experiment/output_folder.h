@@ -7,7 +7,8 @@ namespace hp {
 
 class OutputFolder {
  public:
-  // Makes the folder. Throws hp::Error if it cannot be written to, or if another run holds it.
+  // Makes the folder, and clears it of the temporary files of killed runs. Throws hp::Error if it cannot be written to,
+  // or if another run holds it.
   explicit OutputFolder(std::filesystem::path path);
   ~OutputFolder();
   OutputFolder(const OutputFolder&) = delete;
@@ -16,6 +17,9 @@ class OutputFolder {
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  // What killed runs left half-written: nobody else writes here.
+  void remove_leftovers() const;
+
   std::filesystem::path path_;
   int lock_ = -1;
 };

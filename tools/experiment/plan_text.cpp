@@ -37,16 +37,23 @@ std::string plan_text(const Experiment& experiment, const Network& network, cons
                         recipe.batch_size * recipe.accumulate,
                         3e-9 * flops * static_cast<double>(recipe.epochs * train.images->size()));
   }
-  double features = 0;
+  double features = 0, images = 0;
   for (const SplitData* split : {&train, &test}) {
+    if (split == &train && !needs_train_features(experiment)) continue;
     const FeatureKey key = feature_key(experiment, network, *split, "");
     features += static_cast<double>(FeatureCache::expected_bytes(key, split->images->size(), map));
+    images += static_cast<double>(split->images->size());
   }
-  const double images = static_cast<double>(train.images->size() + test.images->size());
   text += fmt::format("features     {} on disk{}, {:.3g} GFLOP\n", bytes_text(features),
                       experiment.half_features ? " (float16)" : "", images * flops * 1e-9);
-  text += fmt::format("probes       {}, {} epochs in batches of {}\n", experiment.probes.size(),
-                      experiment.recipe.epochs, experiment.recipe.batch_size);
+  text += fmt::format("probes       {}, {} epochs in batches of {}", experiment.probes.size(), experiment.recipe.epochs,
+                      experiment.recipe.batch_size);
+  if (experiment.augmentation.active()) {
+    const auto seen = static_cast<double>(experiment.recipe.epochs * train.images->size());
+    text += fmt::format(", features of augmented pictures ({}) on the way, {:.3g} GFLOP", experiment.augmentation.str(),
+                        seen * flops * 1e-9);
+  }
+  text += "\n";
   std::map<std::pair<ImageSet, std::string>, int64_t> work;  // images per set and method
   for (const EvaluationSpec& evaluation : experiment.evaluations) {
     const int64_t count = evaluation.count == 0 ? test.images->size() : evaluation.count;

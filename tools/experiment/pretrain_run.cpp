@@ -6,6 +6,7 @@
 #include "models/backbone.h"
 #include "models/initialise.h"
 #include "probes/digest.h"
+#include "probes/training_state.h"
 #include "runtime/error.h"
 #include "runtime/executor.h"
 #include "runtime/fold.h"
@@ -182,12 +183,11 @@ std::optional<PretrainingResult> pretrain(const PretrainRun& run) {
   const std::string digest = digest_of(run);
   if (std::optional<PretrainingResult> earlier = earlier_result(run, digest)) {
     run.journal.say(fmt::format("{}: trained by an earlier run", spec.model));
+    // Killed between writing the weights and this.
+    if (std::filesystem::exists(run.state) && experiment_of_state(run.state) == digest)
+      std::filesystem::remove(run.state);
     return earlier;
   }
-  require(
-      run.resume || !std::filesystem::exists(run.state),
-      "[experiment] an interrupted pre-training is there; got {}; give --resume to go on, or delete it to begin anew",
-      run.state.string());
   const Preprocess preprocess = preprocess_of(preprocessing_of(spec).dump(), run.experiment.preprocess);
   ImageInputs inputs(*run.train.images, {preprocess, spec.augmentation, run.experiment.seed, spec.recipe.batch_size,
                                          run.experiment.workers, [&](const Unreadable& image) {
@@ -198,7 +198,10 @@ std::optional<PretrainingResult> pretrain(const PretrainRun& run) {
   const int64_t total = spec.recipe.epochs * inputs.size();
   TrainingOptions options;
   options.cancelled = &run.cancelled;
-  options.state = {run.state, digest, run.resume};
+  options.state = {.file = run.state, .experiment = digest, .resume = true};
+  options.state.resumed = [&](int64_t epoch, int64_t step) {
+    run.journal.say(fmt::format("{}: goes on behind epoch {} and {} steps", spec.model, epoch, step));
+  };
   options.progress = [&](const Progress& progress) {
     run.journal.advance(progress.epoch * inputs.size() + progress.seen, epoch_text(progress));
     if (progress.step == progress.steps) run.journal.say(epoch_text(progress));

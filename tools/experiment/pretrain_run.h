@@ -22,17 +22,15 @@ struct PretrainRun {
   const SplitData& train;
   const SplitData& test;
   Kernels& kernels;
-  std::string engine;  // what else decides the bits
-  std::filesystem::path state;
-  bool resume = false;
+  std::string engine;           // what else decides the bits
+  std::filesystem::path state;  // of an interrupted training
   Journal& journal;
   const std::atomic<bool>& cancelled;
 };
 
 // Writes experiment.weights: the trained parameters with the classifier as head.*, the architecture, the preprocessing
-// and the curves. The file of an equal pre-training is left as it is. Nothing if it was cancelled; the state file then
-// says how to go on. Throws hp::Error if the file is there and something else, or if a state is there and `resume` is
-// not set.
+// and the curves. The file of an equal pre-training is left as it is, the state of one is gone on from. Nothing if it
+// was cancelled. Throws hp::Error if a file or a state is there and something else: hours of work are not overwritten.
 std::optional<PretrainingResult> pretrain(const PretrainRun& run);
 
 }  // namespace hp

@@ -1,7 +1,13 @@
 #include "tools/experiment/probes_run.h"
 
+#include <algorithm>
+#include <memory>
+
 #include "probes/digest.h"
+#include "probes/training_state.h"
 #include "runtime/error.h"
+#include "tools/experiment/augmented_features.h"
+#include "tools/experiment/probe_digest.h"
 
 namespace hp {
 
@@ -14,6 +20,7 @@ std::string training_digest(const FeatureRun& run, const SplitData& train, const
   json all;
   all["features"] = feature_key(run.experiment, run.network, train, run.engine).digest();
   all["training"] = run.experiment.resolved["training"];
+  if (run.experiment.augmentation.active()) all["backbone_batch"] = run.experiment.batch_size;
   all["seed"] = run.experiment.seed;
   all["probe"] = probe;
   all["threads"] = run.engine;
@@ -35,15 +42,19 @@ Probe make_probe(const FeatureRun& run, const SplitData& train, size_t index) {
 }
 
 // The probe of an earlier run, if it was trained in the same way.
-std::optional<Probe> earlier_probe(const std::filesystem::path& file, const std::string& digest) {
+std::optional<Probe> earlier_probe(const std::filesystem::path& file, const std::string& digest, Journal& journal) {
   if (!std::filesystem::exists(file)) return std::nullopt;
   try {
     Probe probe = Probe::load(file);
     auto found = probe.provenance.find("training");
-    if (found != probe.provenance.end() && found->second == digest) return probe;
+    if (found == probe.provenance.end() || found->second != digest) return std::nullopt;
+    found = probe.provenance.find("digest");
+    require(found != probe.provenance.end() && found->second == digest_of(probe),
+            "[probe] the contents of {} do not fit their digest", file.string());
+    return probe;
+  } catch (const Error& error) {  // overwritten only when it is trained again
+    journal.warn(fmt::format("{}; it is trained again", error.what()));
     return std::nullopt;
-  } catch (const Error&) {
-    return std::nullopt;  // damaged or of another make: trained again, and overwritten only when that is done
   }
 }
 
@@ -56,45 +67,93 @@ void read_curves(const Probe& probe, ProbeResult& result) {
   result.training_top1 = curves.value("top1", std::vector<double>());
 }
 
-std::string progress_text(const Progress& progress) {
+// One after the other, or one below the other.
+std::string progress_text(const Progress& progress, const char* separator) {
   std::string text =
       fmt::format("epoch {}/{}, rate {:.3g}", progress.epoch + 1, progress.epochs, progress.learning_rate);
   for (const ProbeProgress& probe : progress.probes) {
-    text += fmt::format(", {} loss {:.4f}", probe.name, probe.loss);
+    text += fmt::format("{}{} loss {:.4f}", separator, probe.name, probe.loss);
     if (probe.top1 >= 0) text += fmt::format(" top-1 {:.3f}", probe.top1);
   }
   return text;
 }
 
-// Trains what an earlier run did not leave. False if it was cancelled.
-bool train_missing(const FeatureRun& run, const SplitData& train, std::span<Probe* const> missing) {
-  if (missing.empty()) return true;
-  const int64_t epochs = run.experiment.recipe.epochs;
-  run.journal.start("probes", epochs * train.features->size(), "samples");
-  TrainingOptions options;
-  options.cancelled = &run.cancelled;
-  int64_t said = -1;
-  options.progress = [&](const Progress& progress) {
-    const int64_t seen = progress.epoch * train.features->size() + progress.step * run.experiment.recipe.batch_size;
-    run.journal.advance(std::min(seen, epochs * train.features->size()), progress_text(progress));
-    const bool last_step = progress.step == progress.steps;
-    const bool worth_a_line = progress.epoch == 0 || progress.epoch + 1 == epochs || (progress.epoch + 1) % 10 == 0;
-    if (last_step && worth_a_line && said != progress.epoch) run.journal.say(progress_text(progress));
-    if (last_step) said = progress.epoch;
-  };
-  const TrainingReport report =
-      hp::train(missing, *train.features, train.labels, run.experiment.recipe, run.kernels, options);
-  if (report.epochs < epochs) return false;
-  run.journal.advance(epochs * train.features->size());
-  run.journal.finish();
-  for (size_t p = 0; p < missing.size(); ++p) {
+std::unique_ptr<TrainingInputs> inputs_of(const FeatureRun& run, const SplitData& train) {
+  const Experiment& experiment = run.experiment;
+  if (!experiment.augmentation.active()) return std::make_unique<FeatureInputs>(*train.features);
+  auto pictures = std::make_unique<ImageInputs>(
+      *train.images, ImageInputOptions{run.network.preprocess, experiment.augmentation, experiment.seed,
+                                       experiment.recipe.batch_size, experiment.workers, [&](const Unreadable& image) {
+                                         run.journal.warn(fmt::format("skipped {}: {}", image.id, image.reason));
+                                       }});
+  return std::make_unique<AugmentedFeatures>(run.network, std::move(pictures), pooled_features(experiment),
+                                             experiment.batch_size, run.kernels);
+}
+
+// The probes that train together, by their places in the experiment.
+struct Group {
+  std::vector<size_t> places;
+  std::string digest;  // of all their trainings
+};
+
+Group group_of(std::vector<size_t> places, const std::vector<std::string>& digests) {
+  Group group{std::move(places), ""};
+  for (const size_t place : group.places) group.digest += digests[place] + " ";
+  return group;
+}
+
+// Those that no earlier run finished; or all of the group that it left in the middle, since it may have been killed
+// while it wrote them one by one. A state of other probes is given up.
+Group group_to_train(const FeatureRun& run, const std::vector<size_t>& missing, const std::vector<std::string>& digests,
+                     const std::filesystem::path& state) {
+  Group wanted = group_of(missing, digests);
+  if (!std::filesystem::exists(state)) return wanted;
+  const std::string found = missing.empty() ? "" : experiment_of_state(state);
+  std::vector<size_t> places;
+  for (size_t i = 0; i < digests.size(); ++i) {
+    if (found.find(digests[i]) != std::string::npos) places.push_back(i);
+  }
+  Group left = group_of(std::move(places), digests);
+  if (!missing.empty() && left.digest == found && std::ranges::includes(left.places, missing)) return left;
+  if (!missing.empty()) run.journal.say("an interrupted training of other probes, or by other settings, is given up");
+  std::filesystem::remove(state);
+  return wanted;
+}
+
+void store_curves(const TrainingReport& report, std::span<Probe* const> probes) {
+  for (size_t p = 0; p < probes.size(); ++p) {
     json curves;
     for (const Progress& epoch : report.curves) {
       curves["loss"].push_back(epoch.probes[p].loss);
       if (epoch.probes[p].top1 >= 0) curves["top1"].push_back(epoch.probes[p].top1);
     }
-    missing[p]->provenance["curves"] = curves.dump();
+    probes[p]->provenance["curves"] = curves.dump();
   }
+}
+
+// False if it was cancelled; the state then says how to go on.
+bool train_group(const FeatureRun& run, const SplitData& train, std::span<Probe* const> probes,
+                 const StateOptions& state) {
+  if (probes.empty()) return true;
+  const int64_t epochs = run.experiment.recipe.epochs;
+  const std::unique_ptr<TrainingInputs> inputs = inputs_of(run, train);
+  run.journal.start("probes", epochs * inputs->size(), "samples");
+  TrainingOptions options;
+  options.cancelled = &run.cancelled;
+  options.state = state;
+  options.state.resumed = [&](int64_t epoch, int64_t step) {
+    run.journal.say(fmt::format("probes: training goes on behind epoch {} and {} steps", epoch, step));
+  };
+  options.progress = [&](const Progress& progress) {
+    run.journal.advance(progress.epoch * inputs->size() + progress.seen, progress_text(progress, "\n"));
+    const bool worth_a_line = progress.epoch == 0 || progress.epoch + 1 == epochs || (progress.epoch + 1) % 10 == 0;
+    if (progress.step == progress.steps && worth_a_line) run.journal.say(progress_text(progress, ", "));
+  };
+  const TrainingReport report = hp::train(probes, *inputs, train.labels, run.experiment.recipe, run.kernels, options);
+  if (report.epochs < epochs) return false;
+  run.journal.advance(epochs * inputs->size());
+  run.journal.finish();
+  store_curves(report, probes);
   return true;
 }
 
@@ -123,36 +182,49 @@ ProbeResult test_probe(const FeatureRun& run, const SplitData& test, const Probe
   return result;
 }
 
+// Writes a probe with what it was made from.
+void finish_probe(const FeatureRun& run, const std::string& digest, Probe& probe, const std::filesystem::path& file) {
+  probe.provenance["training"] = digest;
+  probe.provenance["seed"] = std::to_string(run.experiment.seed);
+  probe.provenance["backbone_sha256"] = run.network.sha256;
+  probe.provenance["digest"] = digest_of(probe);
+  probe.save(file);
+}
+
 }  // namespace
 
 TestedProbes train_and_test(const FeatureRun& run, const SplitData& train, const SplitData& test,
                             const std::filesystem::path& folder) {
   const Observed observed(run.kernels.observer(), "run/probes");
+  const auto file_of = [&](size_t i) { return folder / "probes" / (run.experiment.probes[i].name + ".safetensors"); };
   TestedProbes tested;
   std::vector<std::string> digests;
-  std::vector<bool> reused;
+  std::vector<size_t> missing;
   for (size_t i = 0; i < run.experiment.probes.size(); ++i) {
     check_loss(run.experiment.probes[i].loss, train.labels);
     digests.push_back(training_digest(run, train, run.experiment.resolved["probes"][i]));
-    std::optional<Probe> earlier =
-        earlier_probe(folder / (run.experiment.probes[i].name + ".safetensors"), digests.back());
-    reused.push_back(earlier.has_value());
+    std::optional<Probe> earlier = earlier_probe(file_of(i), digests.back(), run.journal);
+    const bool fresh = !earlier.has_value();
     tested.probes.push_back(earlier ? std::move(*earlier) : make_probe(run, train, i));
-    if (reused.back()) run.journal.say(fmt::format("{}: trained by an earlier run", run.experiment.probes[i].name));
+    if (!fresh) run.journal.say(fmt::format("{}: trained by an earlier run", run.experiment.probes[i].name));
+    if (!fresh) continue;
+    if (tested.probes[i].trainable()) missing.push_back(i);
+    if (!tested.probes[i].trainable()) finish_probe(run, digests[i], tested.probes[i], file_of(i));
   }
-  std::vector<Probe*> missing;
-  for (size_t i = 0; i < tested.probes.size(); ++i) {
-    if (!reused[i] && tested.probes[i].trainable()) missing.push_back(&tested.probes[i]);
+  const std::filesystem::path state = folder / "probes.state";
+  const Group group = group_to_train(run, missing, digests, state);
+  std::vector<Probe*> training;
+  for (const size_t i : group.places) {
+    tested.probes[i] = make_probe(run, train, i);
+    training.push_back(&tested.probes[i]);
   }
-  if (!train_missing(run, train, missing)) return tested;
+  if (!train_group(run, train, training,
+                   {.file = state, .experiment = group.digest, .resume = true, .every_epoch = false}))
+    return tested;
+  for (const size_t i : group.places) finish_probe(run, digests[i], tested.probes[i], file_of(i));
+  std::filesystem::remove(state);
   for (size_t i = 0; i < tested.probes.size(); ++i) {
-    Probe& probe = tested.probes[i];
-    if (!reused[i]) {
-      probe.provenance["training"] = digests[i];
-      probe.provenance["seed"] = std::to_string(run.experiment.seed);
-      probe.provenance["backbone_sha256"] = run.network.sha256;
-      probe.save(folder / (probe.spec().name + ".safetensors"));
-    }
+    const Probe& probe = tested.probes[i];
     std::optional<Predictions> predictions = predict(probe, *test.features, 256, run.kernels, &run.cancelled);
     if (!predictions) return tested;
     tested.results.push_back(test_probe(run, test, probe, run.experiment.probes[i].learning_rate, *predictions));

@@ -18,8 +18,10 @@ struct TestedProbes {
   bool complete = false;  // false if it was cancelled
 };
 
-// Probes lie in `folder` as <name>.safetensors; one whose provenance names the same training (features, labels, recipe,
-// seed, engine) is used as it is. Throws hp::Error where a converted classifier has other classes than the data.
+// Probes lie in <folder>/probes as <name>.safetensors; one whose provenance names the same training (features, labels,
+// recipe, seed, engine) is used as it is. Those that are missing train together; <folder>/probes.state is what an
+// interrupted training of the same ones left, and is gone on from. Throws hp::Error where a converted classifier has
+// other classes than the data.
 TestedProbes train_and_test(const FeatureRun& run, const SplitData& train, const SplitData& test,
                             const std::filesystem::path& folder);
 

@@ -101,6 +101,7 @@ Json point_json(const ShiftPoint& p) {
           {"bce", number(p.scores.bce)},
           {"top1", number(p.scores.top1)},
           {"softmax_change", number(p.scores.softmax_change)},
+          {"float32_softmax_change", number(p.float32_softmax_change)},
           {"sigmoid_change", number(p.scores.sigmoid_change)}};
 }
 

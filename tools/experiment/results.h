@@ -57,8 +57,9 @@ struct GalleryItem {
 // What a shift of all classes' weights changed.
 struct ShiftPoint {
   double scale = 0;
-  std::string name;  // of the shifted probe: "linear-ce +0.5"
-  ShiftScores scores;
+  std::string name;                   // of the shifted probe: "linear-ce +0.5"
+  ShiftScores scores;                 // in double precision behind the features
+  double float32_softmax_change = 0;  // of the probabilities as the network computes them
 };
 struct ShiftResult {
   std::string probe, direction;

@@ -5,12 +5,12 @@
 #include <chrono>
 #include <fstream>
 #include <iterator>
-#include <set>
 #include <system_error>
 
 #include "runtime/error.h"
 #include "runtime/file.h"
 #include "runtime/out_of_memory.h"
+#include "tools/experiment/changes.h"
 #include "tools/experiment/checks.h"
 #include "tools/experiment/evaluation_run.h"
 #include "tools/experiment/output_folder.h"
@@ -44,22 +44,16 @@ void add_facts(Results& results, const Experiment& experiment, const Network& ne
   results.facts.emplace_back("device", engine);
 }
 
-// The keys in which two experiments differ.
-std::string differing_keys(const nlohmann::json& before, const nlohmann::json& now) {
-  std::set<std::string> keys;
-  for (const nlohmann::json& change : nlohmann::json::diff(before, now)) keys.insert(change["path"]);
-  return fmt::format("{}", fmt::join(keys, ", "));
-}
-
 void check_unchanged(const std::filesystem::path& file, const Experiment& experiment) {
   if (!std::filesystem::exists(file)) return;
   std::ifstream stream(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  const std::string keys = differing_keys(parse_json(text, file.string()), experiment.resolved);
-  require(keys.empty(),
-          "[experiment] --resume goes on with the same experiment only; got changes of {}; undo them, or run without "
-          "--resume into another folder",
-          keys);
+  const std::vector<std::string> changes = changes_between(parse_json(text, file.string()), experiment.resolved);
+  require(
+      changes.empty(),
+      "[experiment] --resume goes on with the experiment of {} only; got other values: {}; undo the changes, or run "
+      "without --resume to compute anew what depends on them",
+      file.string(), fmt::join(changes, ", "));
 }
 
 // The network as it will be, so that mistakes are found before the backbone is trained.
@@ -104,6 +98,7 @@ auto within_memory(const std::string& what, const std::string& advice, Stage&& s
 
 Outcome run_experiment(const Experiment& experiment, const RunOptions& options, const std::atomic<bool>& cancelled) {
   const auto start = std::chrono::steady_clock::now();
+  if (options.resume) check_unchanged(options.output / "experiment.json", experiment);
   SplitData train, test;
   Network network;
   {
@@ -118,7 +113,6 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
   }
   const OpenedDevice device = options.open_device(experiment);
   const OutputFolder folder(options.output);
-  if (options.resume) check_unchanged(folder.path() / "experiment.json", experiment);
   write_text(folder.path() / "experiment.json", experiment.resolved.dump(2) + "\n");
   Journal journal(folder.path() / "run.log");
   device.kernels->observe(options.observer);
@@ -138,10 +132,10 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
     write_report(folder.path(), results);
   };
   if (experiment.pretrain) {
-    results.pretraining = pretrain({experiment, train, test, *device.kernels, engine,
-                                    folder.path() / "pretraining.state", options.resume, journal, cancelled});
+    results.pretraining = pretrain(
+        {experiment, train, test, *device.kernels, engine, folder.path() / "pretraining.state", journal, cancelled});
     if (!results.pretraining) {
-      journal.say("stopped; the same command with --resume goes on from here");
+      journal.say("stopped; the same command goes on from here");
       return Outcome::cancelled;
     }
     network = load_network(experiment, *train.images);
@@ -155,14 +149,16 @@ Outcome run_experiment(const Experiment& experiment, const RunOptions& options, 
                        journal,
                        cancelled};
   auto stages = [&] {
-    const bool computed = within_memory(
-        "the features", fmt::format("data.batch_size ({})", experiment.batch_size),
-        [&] { return compute_features(train, run, results.notes) && compute_features(test, run, results.notes); });
+    const bool computed =
+        within_memory("the features", fmt::format("data.batch_size ({})", experiment.batch_size), [&] {
+          return (!needs_train_features(experiment) || compute_features(train, run, results.notes)) &&
+                 compute_features(test, run, results.notes);
+        });
     if (!computed) return false;
     std::filesystem::create_directories(folder.path() / "probes");
     const TestedProbes probes =
         within_memory("the probes", fmt::format("training.batch_size ({})", experiment.recipe.batch_size),
-                      [&] { return train_and_test(run, train, test, folder.path() / "probes"); });
+                      [&] { return train_and_test(run, train, test, folder.path()); });
     results.probes = probes.results;
     if (!probes.complete) return false;
     save();

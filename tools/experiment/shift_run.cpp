@@ -61,12 +61,17 @@ bool run_shift(const ShiftRun& run) {
 
   TestedProbes tested;
   const Predictions& before = run.probes.predictions[index];
-  for (const double scale : spec.scales) {
+  const auto scores =
+      exact_shift_scores(probe, unit, spec.scales, *run.test.features, run.test.labels, &run.run.cancelled);
+  if (!scores) return false;
+  for (size_t i = 0; i < spec.scales.size(); ++i) {
+    const double scale = spec.scales[i];
     Probe moved = shifted(probe, unit, scale);
     const std::optional<Predictions> after =
         predict(moved, *run.test.features, 256, run.run.kernels, &run.run.cancelled);
     if (!after) return false;
-    result.points.push_back({scale, moved.spec().name, shift_scores(*after, before, run.test.labels)});
+    result.points.push_back(
+        {scale, moved.spec().name, (*scores)[i], shift_scores(*after, before, run.test.labels).softmax_change});
     tested.predictions.push_back(before);  // grids are chosen by the unshifted probe, the same for every scale
     tested.probes.push_back(std::move(moved));
   }

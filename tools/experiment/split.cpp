@@ -76,8 +76,19 @@ FeatureBatch compute_batch(const Batch& batch, int64_t begin, int64_t end, Featu
   return result;
 }
 
-// "auto" pools where every head reads pooled features.
-bool pooled(const Experiment& experiment) {
+}  // namespace
+
+SplitData open_split(const Experiment& experiment, Split split) {
+  SplitData data;
+  data.name = split == Split::train ? "train" : "test";
+  data.images = open_dataset(experiment.data, split);
+  data.labels = Labels(static_cast<int64_t>(data.images->classes().size()), data.images->multi_label());
+  for (int64_t i = 0; i < data.images->size(); ++i)
+    data.labels.add(data.images->item(i).labels, data.images->item(i).difficult);
+  return data;
+}
+
+bool pooled_features(const Experiment& experiment) {
   if (experiment.feature_form == "maps") return false;
   for (const ProbeSpec& probe : experiment.probes) {
     if (reads_pooled(probe.head)) continue;
@@ -90,16 +101,9 @@ bool pooled(const Experiment& experiment) {
   return true;
 }
 
-}  // namespace
-
-SplitData open_split(const Experiment& experiment, Split split) {
-  SplitData data;
-  data.name = split == Split::train ? "train" : "test";
-  data.images = open_dataset(experiment.data, split);
-  data.labels = Labels(static_cast<int64_t>(data.images->classes().size()), data.images->multi_label());
-  for (int64_t i = 0; i < data.images->size(); ++i)
-    data.labels.add(data.images->item(i).labels, data.images->item(i).difficult);
-  return data;
+bool needs_train_features(const Experiment& experiment) {
+  return !experiment.augmentation.active() ||
+         (experiment.shift && experiment.shift->direction == ShiftDirection::mean_feature);
 }
 
 FeatureKey feature_key(const Experiment& experiment, const Network& network, const SplitData& split,
@@ -114,7 +118,7 @@ FeatureKey feature_key(const Experiment& experiment, const Network& network, con
   key.node = "features";
   key.engine = engine;
   key.dtype = experiment.half_features ? DType::float16 : DType::float32;
-  key.pooled = pooled(experiment);
+  key.pooled = pooled_features(experiment);
   return key;
 }
 

@@ -24,6 +24,14 @@ struct SplitData {
 
 SplitData open_split(const Experiment& experiment, Split split);
 
+// Whether probes read features averaged over their positions: the file's "auto" does where every head can. Throws
+// hp::Error where it says so and a head cannot.
+bool pooled_features(const Experiment& experiment);
+
+// Whether the features of the training split are needed as they are: by probes that train without augmentation, or by
+// the softmax shift along their mean.
+bool needs_train_features(const Experiment& experiment);
+
 // The key and size of the features, without computing them.
 FeatureKey feature_key(const Experiment& experiment, const Network& network, const SplitData& split,
                        const std::string& engine);

@@ -117,16 +117,24 @@ void write_pretraining(Html& html, const Results& results) {
       "p", {{"class", "note"}},
       fmt::format("{}, trained from scratch for {} epochs{}.", p.model, p.loss.size(),
                   p.test_top1.empty() ? "" : "; top-1 on the test images " + percent_text(p.test_top1.back())));
+  const bool accuracy = !p.top1.empty();
+  write_series(html, accuracy ? std::vector<std::string>{"training images", "test images"}
+                              : std::vector<std::string>{"training images"});
   const auto pair = html.in("div", {{"class", "pair"}});
   const auto draw_figure = [&](const std::string& title, std::vector<Curve> curves) {
+    CurveChart chart{title + " per epoch", "", std::move(curves)};
+    for (const Curve& curve : chart.curves) {
+      chart.description +=
+          fmt::format("{}: {} after the first of {} epochs, {} after the last. ", curve.name,
+                      value_text(curve.values.front()), curve.values.size(), value_text(curve.values.back()));
+    }
     const auto figure = html.in("figure");
     html.element("figcaption", title);
-    draw(html, CurveChart{title + " per epoch", "", std::move(curves)});
+    draw(html, chart);
   };
-  draw_figure("Loss on the training images", {{"training", 0, p.loss}});
-  if (p.top1.empty()) return;
-  draw_figure("Top-1 on the training images (first colour) and on the test images (second)",
-              {{"training", 0, p.top1}, {"test", 1, p.test_top1}});
+  draw_figure("Loss", {{"training", 0, p.loss}});
+  if (accuracy) draw_figure("Top-1", {{"training", 0, p.top1}, {"test", 1, p.test_top1}});
+  if (!p.learning_rate.empty()) draw_figure("Learning rate", {{"rate", 0, p.learning_rate}});
 }
 
 void write_probes(Html& html, const Results& results) {

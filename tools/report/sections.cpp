@@ -26,6 +26,15 @@ void write_legend(Html& html, const Results& results, const std::vector<std::str
   html.text(reference);
 }
 
+void write_series(Html& html, const std::vector<std::string>& names) {
+  const auto legend = html.in("ul", {{"class", "legend"}});
+  for (size_t i = 0; i < names.size(); ++i) {
+    const auto entry = html.in("li");
+    html.element("span", {{"class", "swatch " + series_class(i)}}, "");
+    html.text(names[i]);
+  }
+}
+
 void write_header(Html& html, const std::vector<Column>& columns) {
   const auto head = html.in("thead");
   const auto row = html.in("tr");

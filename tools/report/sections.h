@@ -25,6 +25,8 @@ size_t colour_of(const Results& results, std::string_view probe);
 // Colours and names of probes, and of a dashed line where `reference` is not empty.
 void write_legend(Html& html, const Results& results, const std::vector<std::string>& probes,
                   const std::string& reference = "");
+// The names of a chart's series, in their order of colours.
+void write_series(Html& html, const std::vector<std::string>& names);
 
 // Rows of <th>; numbers stand to the right.
 struct Column {

@@ -41,19 +41,10 @@ LineChart chart_over(const std::vector<const ShiftPoint*>& points, const std::st
   return chart;
 }
 
-void write_legend_of(Html& html, const std::vector<std::string>& names) {
-  const auto legend = html.in("ul", {{"class", "legend"}});
-  for (size_t i = 0; i < names.size(); ++i) {
-    const auto entry = html.in("li");
-    html.element("span", {{"class", "swatch " + series_class(i)}}, "");
-    html.text(names[i]);
-  }
-}
-
 void write_figure(Html& html, const LineChart& chart, const std::vector<std::string>& names) {
   const auto figure = html.in("figure");
   html.element("figcaption", chart.title);
-  write_legend_of(html, names);
+  write_series(html, names);
   draw(html, chart);
 }
 
@@ -93,8 +84,9 @@ void write_table(Html& html, const ShiftResult& shift) {
   const std::vector<std::string> methods = methods_of(shift);
   const auto scroll = html.in("div", {{"class", "scroll"}});
   const auto table = html.in("table");
-  std::vector<Column> header = {{"Scale", true},       {"Cross entropy", true},  {"Softmax change", true},
-                                {"Binary loss", true}, {"Sigmoid change", true}, {"Top-1", true}};
+  std::vector<Column> header = {
+      {"Scale", true},       {"Cross entropy", true},  {"Softmax change", true}, {"\u2026 in float32", true},
+      {"Binary loss", true}, {"Sigmoid change", true}, {"Top-1", true}};
   for (const std::string& method : methods) header.push_back({"GridPG " + method, true});
   write_header(html, header);
   const auto body = html.in("tbody");
@@ -103,6 +95,7 @@ void write_table(Html& html, const ShiftResult& shift) {
     number_cell(html, fmt::format("{:g}", point->scale));
     number_cell(html, fmt::format("{:.6f}", point->scores.ce));
     number_cell(html, fmt::format("{:.1e}", point->scores.softmax_change));
+    number_cell(html, fmt::format("{:.1e}", point->float32_softmax_change));
     number_cell(html, fmt::format("{:.6f}", point->scores.bce));
     number_cell(html, fmt::format("{:.2f}", point->scores.sigmoid_change));
     number_cell(html, percent_text(point->scores.top1));
@@ -128,7 +121,8 @@ void write_shift(Html& html, const Results& results, const std::filesystem::path
           "The vector scale \u00d7 {} \u00d7 u is added to the weights of every class of {}; {} is the mean length "
           "of its weights, u a vector of length 1 (direction: {}). Every logit of an image moves by the same "
           "amount, so that softmax and cross entropy stay as they are. Sigmoids, binary cross entropy and what "
-          "counts as evidence for a class do not. Changes are the largest of any probability on the test images.",
+          "counts as evidence for a class do not. Changes are the largest of any probability on the test images, in "
+          "double precision; in float32, which the network computes in, large logits round the last digits away.",
           value_text(shift.mean_norm), shift.probe, value_text(shift.mean_norm), shift.direction));
   write_charts(html, results, shift);
   write_table(html, shift);

@@ -224,6 +224,43 @@ TEST_CASE("a resized crop is the part, resized on its own, then mirrored") {
   }
 }
 
+TEST_CASE("boxes and masks follow a padded crop exactly, over its border and mirrored") {
+  const Augmentation augmentation{.crop = RandomCrop::padded, .size = 24, .padding = 8, .flip = 0.5};
+  const Box box{.category = 1, .x0 = 1, .y0 = 12, .x1 = 7, .y1 = 20};
+  int seen = 0, cut = 0, gone = 0, flipped = 0;
+  for (int i = 0; i < 400; ++i) {
+    CAPTURE(i);
+    const View view = random_view(augmentation, 24, 24, key(i));
+    const Sample result = apply(view, Interpolation::bilinear, marked(24, 24, box));
+    int white = 0, left = 24, top = 24, right = 0, bottom = 0;
+    for (int y = 0; y < 24; ++y) {
+      for (int x = 0; x < 24; ++x) {
+        const bool lit = result.image.row(y)[3 * x] == 255;
+        REQUIRE((result.masks[0].covered[static_cast<size_t>(y * 24 + x)] != 0) == lit);
+        if (!lit) continue;
+        ++white;
+        left = std::min(left, x), top = std::min(top, y), right = std::max(right, x + 1),
+        bottom = std::max(bottom, y + 1);
+      }
+    }
+    if (white == 0) {
+      CHECK(result.boxes.empty());
+      ++gone;
+      continue;
+    }
+    REQUIRE(result.boxes.size() == 1);
+    const Box& now = result.boxes[0];
+    CHECK((now.x0 == left && now.y0 == top && now.x1 == right && now.y1 == bottom));
+    ++seen;
+    cut += white < 6 * 8;
+    flipped += view.flipped;
+  }
+  CHECK(seen > 300);
+  CHECK(cut > 30);
+  CHECK(gone > 0);
+  CHECK(flipped > 100);
+}
+
 TEST_CASE("boxes and masks follow the pixels of random views") {
   const Augmentation augmentation{.crop = RandomCrop::resized, .size = 56, .flip = 0.5};
   const Box box{.category = 2, .x0 = 20, .y0 = 30, .x1 = 62, .y1 = 71, .difficult = true};

@@ -54,7 +54,7 @@ std::string text_of(const PretrainSpec& p) {
 // Everything an experiment says, but for `resolved`: what the program acts on.
 std::string fingerprint(const Experiment& e) {
   std::string text = fmt::format("{} {} {} {} {} ", e.name, e.seed, e.device, e.threads, e.weights.string());
-  text += text_of(e.data) + e.preprocess.dump() + text_of(e.recipe) + text_of(e.layers);
+  text += text_of(e.data) + e.preprocess.dump() + text_of(e.recipe) + text_of(e.augmentation) + text_of(e.layers);
   text += fmt::format("{} {} {} {} {} ", e.batch_size, e.workers, e.cache.string(), e.feature_form, e.half_features);
   for (size_t i = 0; i < e.probes.size(); ++i) {
     const ProbeSpec& p = e.probes[i];
@@ -182,7 +182,7 @@ TEST_CASE("experiment: every key of the schema changes what the program does") {
       seen = seen || after != before || contains(refused, place.to_string());
     }
   });
-  CHECK(changes.size() == 104);
+  CHECK(changes.size() == 109);
   for (const auto& [key, seen] : changes) CHECK_MESSAGE(seen, key);
 }
 

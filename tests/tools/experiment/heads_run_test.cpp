@@ -89,6 +89,7 @@ TEST_CASE("run: a softmax shift changes no probability of the softmax, and the m
     const json& point = shift["points"][i];
     CHECK(point["softmax_change"].get<double>() < 1e-5);
     CHECK(std::abs(point["ce"].get<double>() - unshifted["ce"].get<double>()) < 1e-4 * unshifted["ce"].get<double>());
+    CHECK(point["float32_softmax_change"].get<double>() < 1e-3);
     CHECK(point["top1"] == unshifted["top1"]);
     CHECK(point["sigmoid_change"].get<double>() > 0.1);
     CHECK(std::abs(point["bce"].get<double>() - unshifted["bce"].get<double>()) > 0.01);
@@ -111,4 +112,28 @@ TEST_CASE("run: a softmax shift changes no probability of the softmax, and the m
   CHECK(contains(page, "Softmax shift"));
   pugi::xml_document document;
   CHECK(document.load_string(page.c_str(), pugi::parse_full));
+}
+
+TEST_CASE("run: the softmax shift keeps its promise in every direction") {
+  const TemporaryFolder folder;
+  write_inputs(folder.path());
+  json experiment = grid_experiment(folder.path());
+  experiment["evaluations"] = experiment["attributions"] = json::array();
+  for (const char* direction : {"random", "minus_mean_weight", "mean_feature"}) {
+    CAPTURE(direction);
+    experiment["shift"] = {
+        {"probe", "linear-ce"}, {"direction", direction}, {"scales", {-2, -1, 0, 1, 2}}, {"cells", 2},
+        {"grids", 1},           {"confidence", 0}};
+    CHECK(run_here(experiment, folder / "out") == Outcome::complete);
+    const json points = results_of(folder / "out")["shift"]["points"];
+    const double ce = points[2]["ce"], bce = points[2]["bce"];
+    for (const size_t i : {0, 1, 3, 4}) {
+      CHECK(points[i]["softmax_change"].get<double>() < 1e-5);
+      CHECK(std::abs(points[i]["ce"].get<double>() - ce) < 1e-4 * ce);
+      CHECK(points[i]["top1"] == points[2]["top1"]);
+      CHECK(std::abs(points[i]["bce"].get<double>() - bce) > 0.01);
+      MESSAGE(direction, " ", points[i]["scale"], ": softmax in float32 moves by ",
+              points[i]["float32_softmax_change"]);
+    }
+  }
 }

@@ -66,7 +66,7 @@ TEST_CASE("pretrain: the backbone is trained, written, evaluated and used again"
   CHECK(read_file(folder / "trained.safetensors") == weights);
 }
 
-TEST_CASE("pretrain: a killed run goes on with --resume to the same weights; a changed experiment does not") {
+TEST_CASE("pretrain: a stopped run goes on to the same weights; a changed experiment does not") {
   const TemporaryFolder folder;
   write_image_folder(folder / "data");
   const json experiment = pretrain_experiment(folder.path());
@@ -77,14 +77,22 @@ TEST_CASE("pretrain: a killed run goes on with --resume to the same weights; a c
   const fs::path output = folder / "out";
   CHECK(run_here(experiment, output, true) == Outcome::cancelled);
   REQUIRE(fs::exists(output / "pretraining.state"));
-  CHECK(contains(error_of([&] { run_here(experiment, output); }), "give --resume to go on"));
+  const std::string state = read_file(output / "pretraining.state");
   json changed = experiment;
   changed["pretrain"]["epochs"] = 4;
   const std::string refused = error_of([&] { run_resumed(changed, output); });
   CHECK(contains(refused, "/pretrain/epochs"));
   CHECK_FALSE(contains(refused, "/pretrain/batch_size"));
+  // Without --resume, too, hours of another pre-training are not overwritten.
+  CHECK(contains(error_of([&] { run_here(changed, output); }), "belongs to another experiment"));
+  CHECK(run_here(experiment, output, true) == Outcome::cancelled);  // the same experiment again
   CHECK(run_resumed(experiment, output) == Outcome::complete);
   CHECK(read_file(folder / "trained.safetensors") == weights);
+
+  // Killed after the weights were written and before the state was removed.
+  write_file(output / "pretraining.state", state);
+  CHECK(run_here(experiment, output) == Outcome::complete);
+  CHECK_FALSE(fs::exists(output / "pretraining.state"));
 }
 
 TEST_CASE("pretrain: mistakes are found before anything is trained") {

@@ -57,6 +57,28 @@ TEST_CASE("a page shows everything a run found out") {
   CHECK(text(page, "//pre").find("\"resamples\": 2000") != std::string::npos);
 }
 
+TEST_CASE("a page shows how the backbone was trained") {
+  const TemporaryFolder folder;
+  Results r = test::sample_results();
+  const size_t before = count(page_of(folder, r), "//svg[@class='chart']");
+  r.pretraining =
+      PretrainingResult{"resnet18_w16", {2.3, 1.1, 0.7}, {0.1, 0.5, 0.8}, {0.1, 0.4, 0.7}, {0.1, 0.05, 0.0}};
+  const auto page = page_of(folder, r);
+  const char* section = "//section[h2='Pre-training']";
+  REQUIRE(count(page, section) == 1);
+  CHECK(count(page, "//section[h2='Pre-training']//svg[@class='chart']") == 3);
+  CHECK(count(page, "//svg[@class='chart']") == before + 3);
+  CHECK(count(page, "//section[h2='Pre-training']//path[starts-with(@class, 'curve')]") == 4);
+  CHECK(count(page, "//section[h2='Pre-training']//ul[@class='legend']/li") == 2);
+  CHECK(count(page, "//section[h2='Pre-training']//svg/desc[string-length(.) > 20]") == 3);
+  for (const char* title : {"Loss", "Top-1", "Learning rate"})
+    CHECK(count(page, fmt::format("//section[h2='Pre-training']//figcaption[.='{}']", title).c_str()) == 1);
+  // Several labels an image: no accuracy.
+  r.pretraining->top1.clear();
+  r.pretraining->test_top1.clear();
+  CHECK(count(page_of(folder, r), "//section[h2='Pre-training']//svg[@class='chart']") == 2);
+}
+
 TEST_CASE("a page needs nothing but itself") {
   const TemporaryFolder folder;
   Results r = test::sample_results();
