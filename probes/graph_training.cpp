@@ -66,7 +66,7 @@ GraphTraining::Pass& GraphTraining::pass(int64_t batch) {
 void GraphTraining::accumulate(const Tensor& inputs, const Tensor& targets, float share) {
   const int64_t batch = inputs.shape()[0];
   Pass& pass = this->pass(batch);
-  last_ = {};  // its arena is taken again
+  last_ = {}, logits_ = {};  // their arena is taken again
   const Tensor values[] = {inputs, targets};
   last_ = pass.executor->run(values);
   logits_ = last_.value(pass.logits);

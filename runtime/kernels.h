@@ -181,7 +181,7 @@ class Kernels {
   virtual void log_softmax_vjp(Rows, int targets, const float* y, const float* dy, float* dx) = 0;
   // y[c] = sum over rows of x[row, c]
   virtual void column_sums(Rows, const float* x, float* y) = 0;
-  // statistics[0, c] = mean, statistics[1, c] = biased variance over the rows (two passes)
+  // statistics[0, c] = mean, statistics[1, c] = biased variance over the rows
   virtual void column_statistics(Rows, const float* x, float* statistics) = 0;
   // dx[row, c] = (dstatistics[0, c] + 2 (x[row, c] - mean[c]) dstatistics[1, c]) / rows
   virtual void column_statistics_vjp(Rows, const float* x, const float* statistics, const float* dstatistics,
@@ -201,9 +201,11 @@ class Kernels {
                                 float* statistics, float* y) = 0;
   // With h = (x - mean) / sqrt(variance + epsilon) (the statistics depend on x): dparameters[1, c] = sum dy,
   // dparameters[0, c] = sum dy h; dx = weight / sqrt(variance + epsilon) (dy - (dparameters[1] + h dparameters[0]) /
-  // rows). A null dx is not computed.
-  virtual void batch_norm_train_vjp(Rows, float epsilon, const float* x, const float* statistics, const float* weight,
-                                    const float* dy, float* dparameters, float* dx) = 0;
+  // rows). A null dx is not computed. `relu`: a ReLU followed, dy is 0 where weight h + bias, its input, is not
+  // positive; else the bias is not read.
+  virtual void batch_norm_train_vjp(Rows, float epsilon, bool relu, const float* x, const float* statistics,
+                                    const float* weight, const float* bias, const float* dy, float* dparameters,
+                                    float* dx) = 0;
   // y[row] = sum over columns of a[row mod rows] * m[row], row < targets*rows; a null a means 1. Sums in double.
   virtual void row_dots(Rows, int targets, const float* a, const float* m, float* y) = 0;
   // y[t, b, p] = sum over channels of w[t, b, c] * (a[b, p, c] - shift[c]); null shift: 0. rows = batch * pixels,
@@ -248,7 +250,8 @@ class Kernels {
   // --- matmul and convolution
   // -----------------------------------------------------------------------------------------------------------
   virtual void matmul(const Matmul&, const float* a, const float* b, float* y) = 0;
-  // Names the layout that this shape wants for its weight; equal names share one pack.
+  // Names the layout that this shape wants for its weight; equal names share one pack. A pack may be a view: `w` must
+  // stay where it is while the pack is used.
   virtual std::string pack_format(const Conv2d&, PackUse) = 0;
   virtual std::unique_ptr<Packed> pack(const Conv2d&, PackUse,
                                        const float* w) = 0;  // w [filters, channels/groups, kh, kw]

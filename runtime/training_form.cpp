@@ -26,10 +26,17 @@ bool is_statistic(const Graph& graph, const Node& reader, int parameter) {
          reader.inputs.begin() + 1 + static_cast<ptrdiff_t>(count);
 }
 
-OpPtr in_training(const Op& op) {
+// The ReLU that is the only reader of a batch norm; -1 if there is none.
+int relu_of(const Graph& graph, int norm) {
+  const Node& node = graph.node(norm);
+  if (node.kind != OpKind::batch_norm || node.consumers.size() != 1) return -1;
+  return graph.node(node.consumers[0]).kind == OpKind::relu ? node.consumers[0] : -1;
+}
+
+OpPtr in_training(const Op& op, bool relu) {
   if (op.kind() == OpKind::uncentred_norm)
     return std::make_shared<UncentredNormTrainOp>(static_cast<const UncentredNormOp&>(op).epsilon());
-  return std::make_shared<BatchNormTrainOp>(static_cast<const BatchNormOp&>(op).epsilon());
+  return std::make_shared<BatchNormTrainOp>(static_cast<const BatchNormOp&>(op).epsilon(), relu);
 }
 
 // Parameters that nothing reads any more.
@@ -64,9 +71,12 @@ TrainingForm training_form(const Graph& graph) {
     } else if (const size_t statistics = statistics_of(graph, node); statistics > 0) {
       std::vector<Value> inputs{at(node.inputs[0])};
       for (size_t which = 1 + statistics; which < node.inputs.size(); ++which) inputs.push_back(at(node.inputs[which]));
-      value = form.graph.add(in_training(*node.op), inputs, node.name);
+      value = form.graph.add(in_training(*node.op, relu_of(graph, i) >= 0), inputs, node.name);
       const std::string mean = statistics == 2 ? graph.node(node.inputs[1]).name : "";
       form.norms.push_back({value.index, mean, graph.node(node.inputs[statistics]).name, node.shape.rows()});
+    } else if (node.kind == OpKind::relu && statistics_of(graph, graph.node(node.inputs[0])) > 0 &&
+               relu_of(graph, node.inputs[0]) == i) {
+      value = at(node.inputs[0]);
     } else {
       std::vector<Value> inputs;
       for (const int input : node.inputs) inputs.push_back(at(input));

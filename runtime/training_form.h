@@ -25,7 +25,8 @@ struct TrainingForm {
   std::vector<BatchNormInTraining> norms;
 };
 
-// Batch norms with a weight and a bias are changed, and uncentred ones; others (the normalisation of the input) stay.
+// Batch norms with a weight and a bias are changed, and uncentred ones; others (the normalisation of the input) stay. A
+// ReLU that alone reads a batch norm becomes part of it, and both names stand for the result.
 TrainingForm training_form(const Graph& graph);
 
 // Parameters that have a gradient: all that some op reads otherwise than as statistics.

@@ -3,6 +3,7 @@
 #include "kernels/cpu/columns_dnnl.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/dnnl_state.h"
+#include "kernels/cpu/matmul_dnnl.h"
 #include "runtime/error.h"
 
 namespace hp {
@@ -187,11 +188,13 @@ ConvUse conv_use(PackUse use) { return use == PackUse::forward ? ConvUse::forwar
 }  // namespace
 
 std::string CpuKernels::pack_format(const Conv2d& conv, PackUse use) {
+  if (is_product(conv)) return std::string(product_format);
   if (use == PackUse::input_gradient && uses_columns(conv)) return columns_format(conv);
   return weight_layout(*dnnl_, conv, conv_use(use)).name;
 }
 
 std::unique_ptr<Packed> CpuKernels::pack(const Conv2d& conv, PackUse use, const float* w) {
+  if (is_product(conv)) return std::make_unique<ProductWeight>(w);
   std::unique_ptr<Packed> packed;
   if (use == PackUse::input_gradient && uses_columns(conv)) {
     packed = allocate_columns(conv);
@@ -203,12 +206,17 @@ std::unique_ptr<Packed> CpuKernels::pack(const Conv2d& conv, PackUse use, const 
 }
 
 void CpuKernels::repack(const Conv2d& conv, PackUse use, const float* w, Packed& packed) {
+  if (is_product(conv)) {
+    static_cast<ProductWeight&>(packed).values = w;
+    return;
+  }
   if (use == PackUse::input_gradient && uses_columns(conv)) return pack_columns(conv, w, packed);
   dnnl_->reorder(memory(ConvDescs(conv).plain_weight, dnnl_->engine(), const_cast<float*>(w)),
                  static_cast<DnnlPacked&>(packed).memory());
 }
 
 void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
+  if (is_product(conv)) return product(conv, w, epilogue, x, y);
   ConvKey key{.conv = conv, .bias = epilogue.bias != nullptr, .relu = epilogue.relu};
   if (epilogue.addend) key.addend = weight_layout(*dnnl_, conv, ConvUse::forward).addend;
   if (key.addend == Addend::in_output) {
@@ -224,6 +232,7 @@ void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epi
 }
 
 void CpuKernels::conv2d_input_gradient(const Conv2d& conv, const Packed& w, const float* dy, float* dx) {
+  if (is_product(conv)) return product_input_gradient(conv, w, dy, dx);
   if (uses_columns(conv)) return columns_input_gradient(conv, w, dy, dx);
   DnnlCall& call = find_or_make(*dnnl_, {.conv = conv, .use = ConvUse::input_gradient});
   call.point(DNNL_ARG_DIFF_DST, dy);
@@ -233,6 +242,7 @@ void CpuKernels::conv2d_input_gradient(const Conv2d& conv, const Packed& w, cons
 }
 
 void CpuKernels::conv2d_weight_gradient(const Conv2d& conv, const float* x, const float* dy, float* dw) {
+  if (is_product(conv)) return product_weight_gradient(conv, x, dy, dw);
   const ConvKey key{.conv = conv, .use = ConvUse::weight_gradient};
   DnnlCall& call = find_or_make(*dnnl_, key);
   const memory::desc layout = call.layout(DNNL_ARG_DIFF_WEIGHTS);

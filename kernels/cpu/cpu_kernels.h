@@ -71,8 +71,8 @@ class CpuKernels final : public Kernels {
                                 const float* weight, const float* dy, float* d) override;
   void batch_norm_train(Rows, float epsilon, bool relu, const float* x, const float* weight, const float* bias,
                         float* statistics, float* y) override;
-  void batch_norm_train_vjp(Rows, float epsilon, const float* x, const float* statistics, const float* weight,
-                            const float* dy, float* dparameters, float* dx) override;
+  void batch_norm_train_vjp(Rows, float epsilon, bool relu, const float* x, const float* statistics, const float* weight,
+                            const float* bias, const float* dy, float* dparameters, float* dx) override;
   void row_dots(Rows, int targets, const float* a, const float* m, float* y) override;
   void pixel_dots(Rows, int64_t batch, int targets, const float* a, const float* shift, const float* w,
                   float* y) override;
@@ -125,6 +125,11 @@ class CpuKernels final : public Kernels {
   void adam_step(int64_t n, const AdamStep&, const float* gradient, float* m, float* v, float* w) override;
 
  private:
+  // matmul_dnnl.h
+  void product(const Conv2d&, const Packed& w, const Epilogue&, const float* x, float* y);
+  void product_input_gradient(const Conv2d&, const Packed& w, const float* dy, float* dx);
+  void product_weight_gradient(const Conv2d&, const float* x, const float* dy, float* dw);
+
   // columns_dnnl.h
   std::unique_ptr<Packed> allocate_columns(const Conv2d&);
   void pack_columns(const Conv2d&, const float* w, Packed& packed);

@@ -82,7 +82,7 @@ bool MatmulKey::operator==(const MatmulKey& other) const {
   const Matmul& a = matmul;
   const Matmul& b = other.matmul;
   return a.batch == b.batch && a.m == b.m && a.n == b.n && a.k == b.k && a.transpose_a == b.transpose_a &&
-         a.transpose_b == b.transpose_b;
+         a.transpose_b == b.transpose_b && bias == other.bias && sum == other.sum && relu == other.relu;
 }
 
 size_t DnnlHash::operator()(const ConvKey& key) const {
@@ -98,7 +98,8 @@ size_t DnnlHash::operator()(const ConvKey& key) const {
 size_t DnnlHash::operator()(const MatmulKey& key) const {
   const Matmul& m = key.matmul;
   Mixer mixer;
-  mixer << m.batch << m.m << m.n << m.k << (m.transpose_a * 2 + m.transpose_b);
+  mixer << m.batch << m.m << m.n << m.k << (m.transpose_a * 2 + m.transpose_b)
+        << (key.bias * 4 + key.sum * 2 + key.relu);
   return mixer.value();
 }
 

@@ -53,8 +53,10 @@ struct ConvKey {
   bool relu = false;
   bool operator==(const ConvKey&) const = default;
 };
+// y += into what is there if `sum`, + bias[column] if `bias`, max(0, .) if `relu`.
 struct MatmulKey {
   Matmul matmul;
+  bool bias = false, sum = false, relu = false;
   bool operator==(const MatmulKey& other) const;
 };
 struct DnnlHash {
@@ -104,7 +106,7 @@ class DnnlState {
   // Copies between two layouts of the same array.
   void reorder(const dnnl::memory& from, const dnnl::memory& to);
   // Memory of at least `bytes` that lives until the next call with the same slot.
-  enum class Scratch { library, weight_gradient, columns };
+  enum class Scratch { library, weight_gradient, columns, sums };
   void* scratch(Scratch slot, size_t bytes);
 
   const dnnl::engine& engine() const { return engine_; }
@@ -118,7 +120,7 @@ class DnnlState {
   int threads_;
   dnnl::engine engine_;
   dnnl::stream stream_;
-  std::array<Storage, 3> scratch_;
+  std::array<Storage, 4> scratch_;
 };
 
 }  // namespace hp

@@ -25,9 +25,13 @@ struct RowsLoops {
 
   // Column sums add to `sums` [columns] or [2, columns].
   void (*add_values)(int64_t rows, int64_t columns, const float* x, double* sums);
-  void (*add_squares)(int64_t rows, int64_t columns, const float* x, const double* mean, double* sums);
+  // sums[0] += x - shift, sums[1] += (x - shift)^2
+  void (*add_moments)(int64_t rows, int64_t columns, const float* x, const float* shift, double* sums);
   // sums[0] += dy, sums[1] += dy (x - mean)
   void (*add_products)(int64_t rows, int64_t columns, const float* x, const float* mean, const float* dy, double* sums);
+  // The same where normalise(x) is positive
+  void (*add_products_relu)(int64_t rows, int64_t columns, const float* x, const float* mean, const float* scale,
+                            const float* bias, const float* dy, double* sums);
 
   // Elementwise over n with one parameter of each kind per element.
   void (*normalise)(int64_t n, const float* x, const float* mean, const float* scale, const float* bias, float* y);
@@ -35,6 +39,9 @@ struct RowsLoops {
   // dx = scale dy - offset - slope (x - mean)
   void (*train_vjp)(int64_t n, const float* x, const float* mean, const float* scale, const float* offset,
                     const float* slope, const float* dy, float* dx);
+  // The same with 0 for dy where normalise(x) is not positive
+  void (*train_vjp_relu)(int64_t n, const float* x, const float* mean, const float* scale, const float* bias,
+                         const float* offset, const float* slope, const float* dy, float* dx);
   void (*statistics_vjp)(int64_t n, const float* x, const float* mean, const float* offset, const float* slope,
                          float* dx);
 };

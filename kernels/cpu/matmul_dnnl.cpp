@@ -1,5 +1,8 @@
+#include "kernels/cpu/matmul_dnnl.h"
+
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/dnnl_state.h"
+#include "runtime/error.h"
 
 namespace hp {
 
@@ -12,8 +15,9 @@ dnnl::memory::desc matrices(int64_t batch, int64_t rows, int64_t columns, bool t
   return {{batch, rows, columns}, dnnl::memory::data_type::f32, strides};
 }
 
-DnnlCall make_matmul(const Matmul& m, const DnnlState& dnnl) {
+DnnlCall make_matmul(const MatmulKey& key, const DnnlState& dnnl) {
   require_room_for_code();
+  const Matmul& m = key.matmul;
   const ThreadCount lent(dnnl.threads());
   const dnnl::engine& engine = dnnl.engine();
   const auto a = matrices(m.batch, m.m, m.k, m.transpose_a);
@@ -21,24 +25,69 @@ DnnlCall make_matmul(const Matmul& m, const DnnlState& dnnl) {
   const auto y = matrices(m.batch, m.m, m.n, false);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  const dnnl::matmul::primitive_desc desc(dnnl::matmul::desc(a, b, y), attributes, engine);
-  return {engine,
-          dnnl::matmul(desc),
-          desc.scratchpad_desc(),
-          {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, y}}};
+  dnnl::post_ops post_ops;
+  if (key.sum) post_ops.append_sum(1.0f);
+  if (key.relu) post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+  attributes.set_post_ops(post_ops);
+  const dnnl::memory::desc bias({1, 1, m.n}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::abc);
+  const auto description = key.bias ? dnnl::matmul::desc(a, b, bias, y) : dnnl::matmul::desc(a, b, y);
+  const dnnl::matmul::primitive_desc desc(description, attributes, engine);
+  std::vector<DnnlCall::Argument> arguments{{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, y}};
+  if (key.bias) arguments.push_back({DNNL_ARG_BIAS, bias});
+  return {engine, dnnl::matmul(desc), desc.scratchpad_desc(), arguments};
 }
+
+DnnlCall& find_or_make(DnnlState& dnnl, const MatmulKey& key) {
+  const auto found = dnnl.matmuls.find(key);
+  if (found != dnnl.matmuls.end()) return found->second;
+  return dnnl.matmuls.emplace(key, make_matmul(key, dnnl)).first->second;
+}
+
+const float* plain(const Packed& packed) {
+  const auto* weight = dynamic_cast<const ProductWeight*>(&packed);
+  require(weight != nullptr,
+          "[conv2d] a packed weight does not fit this shape; got a convolution's; expected the one that pack() makes "
+          "for a product of rows");
+  return weight->values;
+}
+
+int64_t rows_of(const Conv2d& c) { return c.batch * c.height * c.width; }
 
 }  // namespace
 
+bool is_product(const Conv2d& c) {
+  const bool positions = c.height * c.width == 1 || (c.batch == 1 && c.width == 1);
+  return positions && c.kernel_height == 1 && c.kernel_width == 1 && c.stride == 1 && c.padding == 0 && c.groups == 1;
+}
+
 void CpuKernels::matmul(const Matmul& shape, const float* a, const float* b, float* y) {
-  const MatmulKey key{shape};
-  auto found = dnnl_->matmuls.find(key);
-  if (found == dnnl_->matmuls.end()) found = dnnl_->matmuls.emplace(key, make_matmul(shape, *dnnl_)).first;
-  DnnlCall& call = found->second;
+  DnnlCall& call = find_or_make(*dnnl_, {.matmul = shape});
   call.point(DNNL_ARG_SRC, a);
   call.point(DNNL_ARG_WEIGHTS, b);
   call.point(DNNL_ARG_DST, y);
   dnnl_->run(call);
+}
+
+void CpuKernels::product(const Conv2d& c, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
+  const Matmul shape{.m = rows_of(c), .n = c.filters, .k = c.channels, .transpose_b = true};
+  if (epilogue.addend) copy(epilogue.addend, sizeof(float) * shape.m * shape.n, y);
+  DnnlCall& call = find_or_make(*dnnl_, {.matmul = shape,
+                                         .bias = epilogue.bias != nullptr,
+                                         .sum = epilogue.addend != nullptr,
+                                         .relu = epilogue.relu});
+  call.point(DNNL_ARG_SRC, x);
+  call.point(DNNL_ARG_WEIGHTS, plain(w));
+  call.point(DNNL_ARG_DST, y);
+  if (epilogue.bias) call.point(DNNL_ARG_BIAS, epilogue.bias);
+  dnnl_->run(call);
+}
+
+void CpuKernels::product_input_gradient(const Conv2d& c, const Packed& w, const float* dy, float* dx) {
+  matmul({.m = rows_of(c), .n = c.channels, .k = c.filters}, dy, plain(w), dx);
+}
+
+void CpuKernels::product_weight_gradient(const Conv2d& c, const float* x, const float* dy, float* dw) {
+  matmul({.m = c.filters, .n = c.channels, .k = rows_of(c), .transpose_a = true}, dy, x, dw);
 }
 
 }  // namespace hp

@@ -1,8 +1,10 @@
 // Kernels over the rows of [rows, columns]: rows among threads, pieces to the loops.
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/dnnl_state.h"
 #include "kernels/cpu/loops_rows.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/periods.h"
@@ -14,24 +16,28 @@ namespace {
 // Sums over the rows, per column, in double precision. The rows are cut into blocks by the shape alone, and the blocks'
 // sums added in order, so that the number of threads does not change the bits. Narrow rows are read `repeats` at a
 // time, as one wide row, to fill vectors: add(rows, columns, offset, sums) adds rows of that width, which begin at
-// element `offset`, to kinds * columns sums.
+// element `offset`, to kinds * columns sums. The result lies in the scratch memory until the next call.
 template <class Add>
-std::vector<double> sum_columns(int threads, Rows shape, int64_t repeats, int kinds, Add&& add) {
+const double* sum_columns(DnnlState& state, Rows shape, int64_t repeats, int kinds, Add&& add) {
   const int64_t columns = shape.columns, width = repeats * columns;
   const int64_t wide_rows = shape.rows / repeats, left_over = shape.rows % repeats;
   const int64_t blocks = std::min<int64_t>(64, wide_rows / row_grain(width) + 1);
-  std::vector<double> partial(static_cast<size_t>(blocks * kinds * width));
-  parallel_for(threads, blocks, 1, [&](int64_t begin, int64_t end) {
+  const int64_t count = kinds * columns, partials = blocks * kinds * width;
+  auto* sums = static_cast<double*>(state.scratch(DnnlState::Scratch::sums, sizeof(double) * (count + partials)));
+  double* partial = sums + count;
+  parallel_for(state.threads(), blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = wide_rows * block / blocks, last = wide_rows * (block + 1) / blocks;
-      add(last - first, width, first * width, partial.data() + block * kinds * width);
+      double* own = partial + block * kinds * width;
+      std::fill_n(own, kinds * width, 0.0);
+      add(last - first, width, first * width, own);
     }
   });
-  std::vector<double> sums(static_cast<size_t>(kinds * columns));
-  add(left_over, columns, wide_rows * width, sums.data());
+  std::fill_n(sums, count, 0.0);
+  add(left_over, columns, wide_rows * width, sums);
   for (int64_t block = 0; block < blocks; ++block) {
     for (int64_t kind = 0; kind < kinds; ++kind) {
-      const double* wide = partial.data() + (block * kinds + kind) * width;
+      const double* wide = partial + (block * kinds + kind) * width;
       for (int64_t i = 0; i < width; ++i) sums[kind * columns + i % columns] += wide[i];
     }
   }
@@ -86,31 +92,28 @@ void CpuKernels::log_softmax_vjp(Rows shape, int targets, const float* y, const 
 void CpuKernels::column_sums(Rows shape, const float* x, float* y) {
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t repeats = repeats_for(shape.columns, shape.count());
-  const std::vector<double> sums =
-      sum_columns(threads_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
+  const double* sums =
+      sum_columns(*dnnl_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
         inner.add_values(rows, columns, x + offset, total);
       });
   for (int64_t c = 0; c < shape.columns; ++c) y[c] = static_cast<float>(sums[c]);
 }
 
+// In one pass: moments about each column's first value, in double precision. The difference of their squares loses no
+// more digits than that value lies deviations away from the mean.
 void CpuKernels::column_statistics(Rows shape, const float* x, float* statistics) {
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t repeats = repeats_for(shape.columns, shape.count());
   const auto count = static_cast<double>(shape.rows);
-  std::vector<double> mean =
-      sum_columns(threads_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
-        inner.add_values(rows, columns, x + offset, total);
-      });
-  for (double& value : mean) value /= count;
-  mean.resize(static_cast<size_t>(repeats * shape.columns));
-  for (int64_t i = shape.columns; i < repeats * shape.columns; ++i) mean[i] = mean[i - shape.columns];
-  const std::vector<double> squares =
-      sum_columns(threads_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
-        inner.add_squares(rows, columns, x + offset, mean.data(), total);
+  const Repeated shift(x, shape.columns, repeats);
+  const double* sums =
+      sum_columns(*dnnl_, shape, repeats, 2, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
+        inner.add_moments(rows, columns, x + offset, shift.data(), total);
       });
   for (int64_t c = 0; c < shape.columns; ++c) {
-    statistics[c] = static_cast<float>(mean[c]);
-    statistics[shape.columns + c] = static_cast<float>(squares[c] / count);
+    const double distance = sums[c] / count, square = sums[shape.columns + c] / count;
+    statistics[c] = static_cast<float>(x[c] + distance);
+    statistics[shape.columns + c] = static_cast<float>(std::max(square - distance * distance, 0.0));
   }
 }
 
@@ -159,8 +162,8 @@ void CpuKernels::batch_norm_parameter_vjp(Rows shape, float epsilon, const float
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t columns = shape.columns, repeats = repeats_for(columns, shape.count());
   const Repeated means(mean, columns, repeats);
-  const std::vector<double> sums =
-      sum_columns(threads_, shape, repeats, 2, [&](int64_t rows, int64_t width, int64_t offset, double* total) {
+  const double* sums =
+      sum_columns(*dnnl_, shape, repeats, 2, [&](int64_t rows, int64_t width, int64_t offset, double* total) {
         inner.add_products(rows, width, x + offset, means.data(), dy + offset, total);
       });
   for (int64_t c = 0; c < columns; ++c) {
@@ -189,33 +192,36 @@ void CpuKernels::batch_norm_train(Rows shape, float epsilon, bool relu, const fl
   });
 }
 
-void CpuKernels::batch_norm_train_vjp(Rows shape, float epsilon, const float* x, const float* statistics,
-                                      const float* weight, const float* dy, float* dparameters, float* dx) {
+void CpuKernels::batch_norm_train_vjp(Rows shape, float epsilon, bool relu, const float* x, const float* statistics,
+                                      const float* weight, const float* bias, const float* dy, float* dparameters,
+                                      float* dx) {
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t columns = shape.columns, n = shape.count(), repeats = repeats_for(columns, n);
-  const Repeated means(statistics, columns, repeats);
-  const std::vector<double> sums =
-      sum_columns(threads_, shape, repeats, 2, [&](int64_t rows, int64_t width, int64_t offset, double* total) {
-        inner.add_products(rows, width, x + offset, means.data(), dy + offset, total);
+  const std::vector<float> scale = batch_norm_scale(columns, epsilon, statistics + columns, weight);
+  const Repeated means(statistics, columns, repeats), scales(scale.data(), columns, repeats),
+      biases(relu ? bias : scale.data(), columns, repeats);
+  const double* sums =
+      sum_columns(*dnnl_, shape, repeats, 2, [&](int64_t rows, int64_t width, int64_t begin, double* total) {
+        if (!relu) return inner.add_products(rows, width, x + begin, means.data(), dy + begin, total);
+        inner.add_products_relu(rows, width, x + begin, means.data(), scales.data(), biases.data(), dy + begin, total);
       });
-  std::vector<float> scale(static_cast<size_t>(columns)), offset = scale, slope = scale;
+  std::vector<float> offset(static_cast<size_t>(columns)), slope = offset;
   const auto rows = static_cast<double>(shape.rows);
   for (int64_t c = 0; c < columns; ++c) {
     const double inverse = 1.0 / std::sqrt(static_cast<double>(statistics[columns + c]) + epsilon);
     const double factor = inverse * weight[c], product = sums[columns + c] * inverse;
     dparameters[c] = static_cast<float>(product);
     dparameters[columns + c] = static_cast<float>(sums[c]);
-    scale[c] = static_cast<float>(factor);
     offset[c] = static_cast<float>(factor * sums[c] / rows);
     slope[c] = static_cast<float>(factor * inverse * product / rows);
   }
   if (!dx) return;
-  const Repeated scales(scale.data(), columns, repeats), offsets(offset.data(), columns, repeats),
-      slopes(slope.data(), columns, repeats);
+  const Repeated offsets(offset.data(), columns, repeats), slopes(slope.data(), columns, repeats);
   parallel_for(threads_, n, element_grain, [&](int64_t begin, int64_t end) {
     for_periods(begin, end, repeats * columns, [&](int64_t i, int64_t c, int64_t count) {
-      inner.train_vjp(count, x + i, means.data() + c, scales.data() + c, offsets.data() + c, slopes.data() + c, dy + i,
-                      dx + i);
+      const float *mean = means.data() + c, *factor = scales.data() + c, *shift = offsets.data() + c;
+      if (!relu) return inner.train_vjp(count, x + i, mean, factor, shift, slopes.data() + c, dy + i, dx + i);
+      inner.train_vjp_relu(count, x + i, mean, factor, biases.data() + c, shift, slopes.data() + c, dy + i, dx + i);
     });
   });
 }

@@ -106,6 +106,24 @@ struct MessageAndProduct {
   }
 };
 
+__device__ float batch_norm_scale(float variance, float epsilon, float weight) {
+  return static_cast<float>(weight / sqrt(static_cast<double>(variance) + epsilon));
+}
+
+// The same where a ReLU behind the batch norm let something through. A thread stays in its column, whose scale does not
+// change.
+struct PassedMessageAndProduct {
+  MessageAndProduct all;
+  float epsilon;
+  const float *variance, *weight, *bias;
+  __device__ void operator()(int64_t i, int64_t column, double* terms) const {
+    const float scale = batch_norm_scale(variance[column], epsilon, weight[column]);
+    all(i, column, terms);
+    if (fmaf(all.x[i] - all.mean[column], scale, bias[column]) > 0) return;
+    terms[0] = terms[1] = 0;
+  }
+};
+
 struct WriteBatchNormParameters {
   int64_t columns;
   float epsilon;
@@ -119,10 +137,6 @@ struct WriteBatchNormParameters {
     d[3 * columns + c] = static_cast<float>(sums[0]);
   }
 };
-
-__device__ float batch_norm_scale(float variance, float epsilon, float weight) {
-  return static_cast<float>(weight / sqrt(static_cast<double>(variance) + epsilon));
-}
 
 // shared: mean, variance, weight, bias
 struct BatchNorm {
@@ -152,7 +166,7 @@ struct WriteTrainParameters {
     const double factor = inverse * weight[c], product = sums[1] * inverse;
     dparameters[c] = static_cast<float>(product);
     dparameters[columns + c] = static_cast<float>(sums[0]);
-    scale[c] = static_cast<float>(factor);
+    scale[c] = batch_norm_scale(statistics[columns + c], epsilon, weight[c]);
     offset[c] = static_cast<float>(factor * sums[0] / rows);
     slope[c] = static_cast<float>(factor * inverse * product / rows);
   }
@@ -162,6 +176,15 @@ struct WriteTrainParameters {
 struct TrainVjp {
   __device__ void operator()(const float* shared, const float* in, float* out) const {
     out[0] = fmaf(shared[1], in[1], -fmaf(shared[3], in[0] - shared[0], shared[2]));
+  }
+};
+
+// shared: mean, scale, offset, slope, bias; in: x, dy
+struct TrainReluVjp {
+  __device__ void operator()(const float* shared, const float* in, float* out) const {
+    const float distance = in[0] - shared[0];
+    const float passed = fmaf(distance, shared[1], shared[4]) > 0 ? in[1] : 0.0f;
+    out[0] = fmaf(shared[1], passed, -fmaf(shared[3], distance, shared[2]));
   }
 };
 
@@ -258,23 +281,31 @@ void CudaKernels::batch_norm_train(Rows shape, float epsilon, bool relu, const f
   map(*state_, "batch_norm_train", arrays, BatchNorm{epsilon});
 }
 
-void CudaKernels::batch_norm_train_vjp(Rows shape, float epsilon, const float* x, const float* statistics,
-                                       const float* weight, const float* dy, float* dparameters, float* dx) {
+void CudaKernels::batch_norm_train_vjp(Rows shape, float epsilon, bool relu, const float* x, const float* statistics,
+                                       const float* weight, const float* bias, const float* dy, float* dparameters,
+                                       float* dx) {
   if (shape.columns == 0) return;
+  const char* name = "batch_norm_train_vjp";
   double* parts = parts_for(*state_, shape, 2, 2);  // behind them 3 floats per column
   auto* scale = reinterpret_cast<float*>(parts + 2 * row_blocks(shape) * shape.columns);
   float *offset = scale + shape.columns, *slope = offset + shape.columns;
-  sum_columns<2>(*state_, "batch_norm_train_vjp", shape, parts, MessageAndProduct{x, statistics, dy},
-                 WriteTrainParameters{shape.columns, static_cast<double>(shape.rows), epsilon, statistics, weight,
-                                      dparameters, scale, offset, slope});
+  const MessageAndProduct terms{x, statistics, dy};
+  const WriteTrainParameters finish{shape.columns, static_cast<double>(shape.rows), epsilon, statistics, weight,
+                                    dparameters,   scale,                           offset,  slope};
+  if (relu) {
+    const float* variance = statistics + shape.columns;
+    sum_columns<2>(*state_, name, shape, parts, PassedMessageAndProduct{terms, epsilon, variance, weight, bias}, finish);
+  } else {
+    sum_columns<2>(*state_, name, shape, parts, terms, finish);
+  }
   if (!dx) return;
-  map(*state_, "batch_norm_train_vjp",
-      MapArrays<4, 2, 1>{.count = shape.count(),
-                         .period = shape.columns,
-                         .shared = {{statistics}, {scale}, {offset}, {slope}},
-                         .in = {{x}, {dy}},
-                         .out = {dx}},
-      TrainVjp());
+  const MapArrays<5, 2, 1> arrays{.count = shape.count(),
+                                  .period = shape.columns,
+                                  .shared = {{statistics}, {scale}, {offset}, {slope}, {relu ? bias : slope}},
+                                  .in = {{x}, {dy}},
+                                  .out = {dx}};
+  if (relu) return map(*state_, name, arrays, TrainReluVjp());
+  map(*state_, name, arrays, TrainVjp());
 }
 
 }  // namespace hp

@@ -68,7 +68,7 @@ Saved BatchNormTrainOp::saved(std::span<const Shape> in) const { return {{2, in[
 
 void BatchNormTrainOp::forward(Context context, std::span<const Operand> in, const Fusion& fusion, Tensor out,
                                Tensor saved) const {
-  context.kernels.batch_norm_train(rows_of(out), epsilon_, fusion.relu, in[0].data(), in[1].data(), in[2].data(),
+  context.kernels.batch_norm_train(rows_of(out), epsilon_, relu_ || fusion.relu, in[0].data(), in[1].data(), in[2].data(),
                                    saved.floats(), out.floats());
 }
 
@@ -85,8 +85,9 @@ void BatchNormTrainOp::vjps(Context context, const Values& v, const Tensor& dy, 
   const Tensor& x = v.inputs[0].tensor;
   const int64_t channels = x.shape().columns();
   const Tensor parameters = context.scratch.take(Shape{2, channels});
-  context.kernels.batch_norm_train_vjp(rows_of(x), epsilon_, x.floats(), v.saved.floats(), v.inputs[1].data(),
-                                       dy.floats(), parameters.floats(), dx[0].empty() ? nullptr : dx[0].floats());
+  context.kernels.batch_norm_train_vjp(rows_of(x), epsilon_, relu_, x.floats(), v.saved.floats(), v.inputs[1].data(),
+                                       v.inputs[2].data(), dy.floats(), parameters.floats(),
+                                       dx[0].empty() ? nullptr : dx[0].floats());
   for (size_t i = 1; i < 3; ++i) {
     if (dx[i].empty()) continue;
     context.kernels.copy(parameters.floats() + static_cast<int64_t>(i - 1) * channels, dx[i].bytes(), dx[i].floats());

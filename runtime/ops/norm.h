@@ -28,11 +28,13 @@ class BatchNormOp final : public Op {
 
 // Inputs: x [..., channels], weight and bias [channels]; the statistics are those of x itself, and gradients go through
 // them. Saved: the statistics, [2, channels], mean and biased variance, from which a trainer updates running values.
+// `relu`: max(0, .) of it, whose gradient takes the same pass.
 class BatchNormTrainOp final : public Op {
  public:
-  explicit BatchNormTrainOp(float epsilon) : epsilon_(epsilon) {}
+  explicit BatchNormTrainOp(float epsilon, bool relu = false) : epsilon_(epsilon), relu_(relu) {}
 
   OpKind kind() const override { return OpKind::batch_norm_train; }
+  std::string describe() const override { return relu_ ? "batch_norm_train relu" : "batch_norm_train"; }
   Shape infer(std::span<const Shape> in) const override;
   Saved saved(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
@@ -40,10 +42,12 @@ class BatchNormTrainOp final : public Op {
   bool vjps_together() const override { return true; }
   void vjps(Context, const Values&, const Tensor& dy, std::span<const Tensor> dx) const override;
   Role role(int which) const override;
+  bool nonnegative(bool) const override { return relu_; }
   bool fuses_relu() const override { return true; }
 
  private:
   float epsilon_;
+  bool relu_;
 };
 
 // Input: x [..., channels]; output [2, channels]: mean and biased variance over everything but the channels. A node of

@@ -58,6 +58,9 @@ void add_work_options(CLI::App& app, Arguments& arguments) {
   app.add_option("--weights", arguments.works.weights, "a file of convert-weights instead of formula weights");
   app.add_option("--size", arguments.works.sides.image, "side of the images")->capture_default_str();
   app.add_option("--grid", arguments.works.sides.grid, "side of the grids")->capture_default_str();
+  app.add_option("--rows", arguments.works.sides.rows, "of the features that probes are trained on")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   app.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::Range(0, 4096));
 }
 
@@ -81,7 +84,7 @@ int main(int count, char** values) {
   CLI::App& kernels = *app.add_subcommand("kernels", "every declared case of every kernel");
   add_run_options(kernels, arguments);
   kernels.add_option("--threads", arguments.threads, "0: all cores")->check(CLI::Range(0, 4096));
-  CLI::App& works = *app.add_subcommand("works", "forward passes, attributions, grids, memory, cold start");
+  CLI::App& works = *app.add_subcommand("works", "forward passes, attributions, grids, training, memory, cold start");
   add_run_options(works, arguments);
   add_work_options(works, arguments);
   CLI::App& serving = *app.add_subcommand("serve", "run works that standard input asks for (tests/bench/peers.py)");

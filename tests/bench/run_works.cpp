@@ -15,17 +15,18 @@ namespace {
 using Kind = WorkSpec::Kind;
 
 // Works that share rounds, and the memory that is given back after them.
-enum class Group { images, grids, processes };
+enum class Group { images, grids, training, processes };
 
 Group group_of(const WorkSpec& work) {
   if (work.kind == Kind::memory || work.kind == Kind::start) return Group::processes;
+  if (work.kind == Kind::step || work.kind == Kind::epoch) return Group::training;
   return work.grid ? Group::grids : Group::images;
 }
 
 // Shares of the budget: a round of grids takes about ten times as long as one of images.
 double share_of(Group group) {
-  if (group == Group::processes) return 0.15;
-  return group == Group::images ? 0.25 : 0.6;
+  if (group == Group::processes) return 0.1;
+  return group == Group::grids ? 0.5 : 0.2;
 }
 
 // A weights file for child processes, removed in the end.
@@ -76,7 +77,7 @@ class WorkRun {
   }
 
  private:
-  static constexpr Group groups[] = {Group::images, Group::grids, Group::processes};
+  static constexpr Group groups[] = {Group::images, Group::grids, Group::training, Group::processes};
 
   static std::vector<WorkSpec> select(const std::vector<WorkSpec>& all, Group group) {
     std::vector<WorkSpec> works;
@@ -109,7 +110,7 @@ class WorkRun {
   Reading reading_of(const WorkSpec& work) {
     Reading reading{.kind = work.kind == Kind::memory ? Reading::Kind::memory : Reading::Kind::work,
                     .name = work.name,
-                    .images = static_cast<double>(work.batch),
+                    .images = static_cast<double>(work.kind == Kind::epoch ? works_.sides.rows : work.batch),
                     .unit = work.unit,
                     .units = work.units};
     reading.flops = workshop_.flops(work);

@@ -89,6 +89,27 @@ std::vector<WorkSpec> make_works() {
        .method = "gradcam",
        .unit = "grid-gradcam",
        .must = 1.1},
+      {.name = "train", .text = "training step, 16 images", .kind = Kind::step, .batch = 16},
+      {.name = "train-cifar",
+       .text = "training step of CIFAR ResNet-20, 128 images of 32 pixels",
+       .kind = Kind::step,
+       .batch = 128,
+       .network = "cifar_resnet20"},
+      {.name = "probe-1000",
+       .text = "epoch of a probe on 2048 features, 1000 classes",
+       .kind = Kind::epoch,
+       .targets = 1000},
+      {.name = "probe-20",
+       .text = "epoch of a probe on 2048 features, 20 classes",
+       .kind = Kind::epoch,
+       .targets = 20},
+      {.name = "eight-probes",
+       .text = "epoch of eight such probes together",
+       .kind = Kind::epoch,
+       .heads = 8,
+       .targets = 20,
+       .unit = "probe-20",
+       .must = 4},
       {.name = "memory-grid-lrp",
        .text = "peak memory of a process: grid, nine targets, LRP",
        .kind = Kind::memory,
@@ -182,7 +203,7 @@ struct Workshop::Forward {
 };
 
 Workshop::Workshop(Model model, Sides sides, CpuKernels& kernels)
-    : model_(std::move(model)), sides_(sides), kernels_(kernels) {}
+    : model_(std::move(model)), sides_(sides), kernels_(kernels), training_(kernels) {}
 
 Workshop::~Workshop() = default;
 
@@ -190,6 +211,7 @@ void Workshop::clear() {
   places_.clear();
   forwards_.clear();
   folded_.clear();  // with the packed weights
+  training_.clear();
 }
 
 Workshop::Place& Workshop::place(const WorkSpec& work) {
@@ -228,13 +250,22 @@ Explanation Workshop::explain(const WorkSpec& work) {
   return method->explain(place(work).session, image(work), targets);
 }
 
+StepSpec Workshop::step(const WorkSpec& work) const {
+  if (!work.network.empty()) return {work.network, work.batch, 32};
+  return {model_.architecture, work.batch, sides_.image};
+}
+
 void Workshop::run(const WorkSpec& work) {
+  if (work.kind == Kind::step) return training_.step(step(work));
+  if (work.kind == Kind::epoch) return training_.epoch(epoch(work));
   const Tensor result = work.kind == Kind::forward ? forward(work).run(image(work)) : explain(work).map;
   const float last = result.floats()[result.count() - 1];
   require(std::isfinite(last), "[bench] {} gave no finite result; got {}", work.name, last);
 }
 
 Tensor Workshop::result(const WorkSpec& work) {
+  if (work.kind == Kind::step) return training_.first_losses(step(work));
+  if (work.kind == Kind::epoch) return training_.epoch_losses(epoch(work));
   const Tensor result = work.kind == Kind::forward ? forward(work).run(image(work)) : explain(work).map;
   return Tensor::host(result.shape(), std::span<const float>(result.floats(), static_cast<size_t>(result.count())));
 }

@@ -1,4 +1,5 @@
-// The whole works that are timed: forward passes, attributions, grids, memory, and how long programs take to start.
+// The whole works that are timed: forward passes, attributions, grids, training, memory, and how long programs take to
+// start.
 #pragma once
 
 #include <map>
@@ -10,22 +11,24 @@
 #include "attribution/method.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "tests/bench/model.h"
+#include "tests/bench/training.h"
 
 namespace hp::bench {
 
 // One line of the table of works. `images` have the side of single images, `grids` that of a grid of them.
 struct WorkSpec {
-  enum class Kind { forward, explain, memory, start };
+  enum class Kind { forward, explain, memory, start, step, epoch };
   std::string name, text;
   Kind kind = Kind::forward;
   bool grid = false;
   int64_t batch = 1;
-  int heads = 1, targets = 1;                 // of explain: targets per image and head
+  int heads = 1, targets = 1;                 // of explain: targets per image and head; of epoch: probes, classes
   std::string method = {}, options = "null";  // of make_attribution(); of memory and start: the work of the process
   // F: the work whose time this one is stated in, and how many of them make one (0.0625: one of 16 images).
   std::string unit = {};
   double units = 1;
   double must = 0;  // the most units it may take; of a forward pass: the least share of the peak; 0: nothing is asked
+  std::string network = {};  // of step: this architecture on images of 32 pixels instead of the model's own
 };
 
 const std::vector<WorkSpec>& all_works();
@@ -35,16 +38,17 @@ std::vector<WorkSpec> works_matching(const std::string& filter);
 
 struct Sides {
   int64_t image = 224, grid = 672;
+  int64_t rows = 50000;  // of the features that probes are trained on
 };
 
-// Runs forward passes and attributions on formula images. What a work needs is made on its first run and kept.
+// Runs forward passes, attributions and training on formula images. What a work needs is made on its first run and kept.
 class Workshop {
  public:
   Workshop(Model model, Sides sides, CpuKernels& kernels);
   ~Workshop();
 
-  void run(const WorkSpec&);  // forward or explain; throws hp::Error if the result is not finite
-  // What the work finds out: logits [batch, classes], or a map [rows, height, width], in host memory.
+  void run(const WorkSpec&);  // not memory or start; throws hp::Error if the result is not finite
+  // What the work finds out: logits [batch, classes], a map [rows, height, width], or losses, in host memory.
   Tensor result(const WorkSpec&);
   double flops(const WorkSpec&);  // of a forward work
   // Gives back the memory of all works.
@@ -60,6 +64,8 @@ class Workshop {
   const Tensor& image(const WorkSpec&);
   int64_t side(const WorkSpec& work) const { return work.grid ? sides_.grid : sides_.image; }
   Explanation explain(const WorkSpec&);
+  StepSpec step(const WorkSpec& work) const;
+  EpochSpec epoch(const WorkSpec& work) const { return {sides_.rows, work.targets, work.heads}; }
 
   Model model_;
   Sides sides_;
@@ -69,6 +75,7 @@ class Workshop {
   std::map<std::string, std::unique_ptr<Forward>> forwards_;
   std::map<std::string, Tensor> images_;
   std::map<std::string, AttributionPtr> methods_;
+  TrainingShop training_;
 };
 
 }  // namespace hp::bench
