@@ -10,8 +10,6 @@
 #include "attribution/methods/bcos.h"
 #include "probes/probe.h"
 #include "runtime/error.h"
-#include "runtime/ops/bcos.h"
-#include "runtime/ops/uncentred_norm.h"
 #include "tests/attribution/device.h"
 #include "tests/attribution/networks.h"
 
@@ -22,40 +20,6 @@ namespace {
 
 constexpr int64_t side = 12, classes = 4;
 constexpr float constant = -1.5f;
-
-Value bcos(Graph& graph, Value x, const std::string& name, int64_t filters, int64_t kernel, BcosParams params) {
-  params.conv.padding = kernel / 2;
-  const Value w = graph.parameter(name + ".weight", {filters * params.max_out, graph.shape(x)[-1], kernel, kernel});
-  return add_bcos_conv2d(graph, x, w, params, name);
-}
-
-Value norm(Graph& graph, Value x, const std::string& name) {
-  const Shape channels{graph.shape(x)[-1]};
-  const Value variance = graph.parameter(name + ".running_var", channels);
-  return graph.add(std::make_shared<UncentredNormOp>(1e-5f), {x, variance, graph.parameter(name + ".weight", channels)},
-                   name);
-}
-
-// [x, 1 - x], a stem, a residual block and a max-out: everything that a B-cos backbone has.
-Folded bcos_backbone() {
-  Graph graph;
-  const Value image = graph.input("image", {1, side, side, 3}, true);
-  const Value inverse = graph.add(std::make_shared<AffineOp>(-1.0f, 1.0f), {image}, "inverse");
-  Value x = graph.add(std::make_shared<ConcatOp>(-1), {image, inverse}, "model_input");
-  x = norm(graph, bcos(graph, x, "conv1", 8, 3, {.conv = {}}), "bn1");
-  x = graph.add(std::make_shared<AvgPoolOp>(PoolParams{3, 2, 1}), {x}, "pool");
-  Value branch = norm(graph, bcos(graph, x, "conv2", 8, 3, {.max_out = 2, .conv = {}}), "bn2");
-  branch = norm(graph, bcos(graph, branch, "conv3", 8, 3, {.b = 1.5f, .conv = {}}), "bn3");
-  x = graph.add(std::make_shared<AddOp>(), {branch, x}, "add");
-  graph.alias("features", x);
-  Parameters parameters;
-  for (const Node& node : graph.nodes()) {
-    if (node.kind != OpKind::parameter) continue;
-    const std::vector<int64_t> extents(node.shape.extents().begin(), node.shape.extents().end());
-    parameters.set(node.name, Tensor::host(node.shape, golden::parameter(node.name, extents, false)));
-  }
-  return unfolded(std::move(graph), std::move(parameters));
-}
 
 Probe formula_probe(HeadKind kind, int layers, int64_t channels, float temperature = 1) {
   ProbeSpec spec{.name = std::string(name_of(kind)), .head = kind, .logit_constant = constant, .layers = layers};
@@ -101,7 +65,7 @@ Explained explain(TestDevice& device, const Folded& backbone, const Probe& probe
 
 TEST_CASE("B-cos contributions sum to the logit without its constant") {
   TestDevice device;
-  const Folded backbone = bcos_backbone();
+  const Folded backbone = bcos_backbone(side);
   for (const auto& [kind, layers, temperature] :
        {std::tuple(HeadKind::bcos_linear, 1, 1.0f), std::tuple(HeadKind::bcos_mlp, 2, 1.0f),
         std::tuple(HeadKind::bcos_mlp, 3, 2.0f), std::tuple(HeadKind::linear, 1, 1.0f)}) {
@@ -131,7 +95,7 @@ TEST_CASE("B-cos maps of a conventional backbone are refused with the reason and
                        doctest::Contains("19 conv2d without a B-cos scale, 19 relu"), Error);
   CHECK_THROWS_WITH_AS(make_attribution("bcos", {})->explain(session, images, targets),
                        doctest::Contains("ixg, gradient, guided_backprop, intgrad, gradcam and lrp"), Error);
-  CHECK(conventional_parts(bcos_backbone().graph).empty());
+  CHECK(conventional_parts(bcos_backbone(side).graph).empty());
 }
 
 TEST_CASE("every method goes through MLP and B-cos heads") {

@@ -12,9 +12,11 @@
 #include "models/backbone.h"
 #include "models/builder.h"
 #include "runtime/ops/activation.h"
+#include "runtime/ops/bcos.h"
 #include "runtime/ops/conv.h"
 #include "runtime/ops/pool.h"
 #include "runtime/ops/shape_ops.h"
+#include "runtime/ops/uncentred_norm.h"
 #include "tests/golden/formula.h"
 
 namespace hp::test {
@@ -84,6 +86,41 @@ inline Folded block_without_biases(int64_t side) {
   x = relu(graph, graph.add(std::make_shared<AddOp>(), {branch, x}, "add"), "block");
   graph.alias("features", x);
   return unfolded(graph, formula_parameters(graph));
+}
+
+inline Value bcos_conv(Graph& graph, Value x, const std::string& name, int64_t filters, int64_t kernel,
+                       BcosParams params) {
+  params.conv.padding = kernel / 2;
+  const Value w = graph.parameter(name + ".weight", {filters * params.max_out, graph.shape(x)[-1], kernel, kernel});
+  return add_bcos_conv2d(graph, x, w, params, name);
+}
+
+inline Value uncentred_norm(Graph& graph, Value x, const std::string& name) {
+  const Shape channels{graph.shape(x)[-1]};
+  const Value variance = graph.parameter(name + ".running_var", channels);
+  return graph.add(std::make_shared<UncentredNormOp>(1e-5f), {x, variance, graph.parameter(name + ".weight", channels)},
+                   name);
+}
+
+// [x, 1 - x], a stem, a residual block and a max-out: everything that a B-cos backbone has.
+inline Folded bcos_backbone(int64_t side) {
+  Graph graph;
+  const Value image = graph.input("image", {1, side, side, 3}, true);
+  const Value inverse = graph.add(std::make_shared<AffineOp>(-1.0f, 1.0f), {image}, "inverse");
+  Value x = graph.add(std::make_shared<ConcatOp>(-1), {image, inverse}, "model_input");
+  x = uncentred_norm(graph, bcos_conv(graph, x, "conv1", 8, 3, {.conv = {}}), "bn1");
+  x = graph.add(std::make_shared<AvgPoolOp>(PoolParams{3, 2, 1}), {x}, "pool");
+  Value branch = uncentred_norm(graph, bcos_conv(graph, x, "conv2", 8, 3, {.max_out = 2, .conv = {}}), "bn2");
+  branch = uncentred_norm(graph, bcos_conv(graph, branch, "conv3", 8, 3, {.b = 1.5f, .conv = {}}), "bn3");
+  x = graph.add(std::make_shared<AddOp>(), {branch, x}, "add");
+  graph.alias("features", x);
+  Parameters parameters;
+  for (const Node& node : graph.nodes()) {
+    if (node.kind != OpKind::parameter) continue;
+    const std::vector<int64_t> extents(node.shape.extents().begin(), node.shape.extents().end());
+    parameters.set(node.name, Tensor::host(node.shape, golden::parameter(node.name, extents, false)));
+  }
+  return unfolded(std::move(graph), std::move(parameters));
 }
 
 inline double largest(std::span<const float> values) {
