@@ -1,5 +1,7 @@
 #include "tools/report/report.h"
 
+#include <fmt/format.h>
+
 #include "runtime/file.h"
 #include "tools/report/embedded_style.h"
 #include "tools/report/findings.h"
@@ -56,8 +58,9 @@ void write_summary(Html& html, const Results& results) {
     const auto list = html.in("ul", {{"class", "conclusions"}});
     for (const std::string& sentence : in_short) html.element("li", typeset(sentence));
   }
-  html.element("h3", "Each evaluation");
   {
+    const auto details = html.in("details");
+    html.element("summary", fmt::format("Each evaluation: {} comparisons in words", said.size()));
     const auto list = html.in("ul");
     for (const Finding& finding : said) {
       html.element("li", {{"class", finding.significant ? "significant" : "open"}}, typeset(finding.text));

@@ -253,7 +253,11 @@ TEST_CASE("scenes: 500 pictures of 64 x 64 a second on one core") {
   for (int64_t i = 0; i < data->size(); ++i) data->load(i);
   const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   MESSAGE("pictures a second: ", 300 / seconds);
-  CHECK(300 / seconds > 250);  // half of what is promised: sanitizers and busy machines
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+  CHECK(300 / seconds > 500);
+#else
+  CHECK(300 / seconds > 50);
+#endif
 }
 
 TEST_CASE("scenes: senseless configurations are refused") {

@@ -4,6 +4,7 @@
 #include <map>
 #include <sstream>
 
+#include "tests/tools/experiment/program.h"
 #include "tests/tools/experiment/synthetic.h"
 
 using namespace hp;
@@ -67,6 +68,19 @@ TEST_CASE("run: scenes with their boxes and masks") {
     }
     CHECK(smaller > 10);
   }
+}
+
+TEST_CASE("hp-run: --export-data writes the pictures of an experiment, and nothing else") {
+  const TemporaryFolder folder;
+  const std::filesystem::path out = folder / "files";
+  const Ran exported =
+      hp_run(folder.path(), scenes_experiment(folder.path(), "multi-label"), {"--export-data", out.string()});
+  CHECK(exported.code == 0);
+  size_t pictures = 0;
+  for (const auto& file : std::filesystem::directory_iterator(out / "JPEGImages")) pictures += file.is_regular_file();
+  CHECK(pictures == 90);
+  CHECK(std::filesystem::exists(out / "ImageSets/Main/test.txt"));
+  CHECK(json::parse(read_file(out / "annotations/instances_train.json")).at("images").size() == 60);
 }
 
 TEST_CASE("run: masks are asked for where there are none") {
