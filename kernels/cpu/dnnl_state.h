@@ -104,7 +104,7 @@ class DnnlState {
   // Copies between two layouts of the same array.
   void reorder(const dnnl::memory& from, const dnnl::memory& to);
   // Memory of at least `bytes` that lives until the next call with the same slot.
-  enum class Scratch { library, weight_gradient, columns };
+  enum class Scratch { library, weight_gradient, columns, sums };
   void* scratch(Scratch slot, size_t bytes);
 
   const dnnl::engine& engine() const { return engine_; }
@@ -118,7 +118,7 @@ class DnnlState {
   int threads_;
   dnnl::engine engine_;
   dnnl::stream stream_;
-  std::array<Storage, 3> scratch_;
+  std::array<Storage, 4> scratch_;
 };
 
 }  // namespace hp

@@ -1,8 +1,10 @@
 // Kernels over the rows of [rows, columns]: rows among threads, pieces to the loops.
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/dnnl_state.h"
 #include "kernels/cpu/loops_rows.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/periods.h"
@@ -14,24 +16,28 @@ namespace {
 // Sums over the rows, per column, in double precision. The rows are cut into blocks by the shape alone, and the blocks'
 // sums added in order, so that the number of threads does not change the bits. Narrow rows are read `repeats` at a
 // time, as one wide row, to fill vectors: add(rows, columns, offset, sums) adds rows of that width, which begin at
-// element `offset`, to kinds * columns sums.
+// element `offset`, to kinds * columns sums. The result lies in the scratch memory until the next call.
 template <class Add>
-std::vector<double> sum_columns(int threads, Rows shape, int64_t repeats, int kinds, Add&& add) {
+const double* sum_columns(DnnlState& state, Rows shape, int64_t repeats, int kinds, Add&& add) {
   const int64_t columns = shape.columns, width = repeats * columns;
   const int64_t wide_rows = shape.rows / repeats, left_over = shape.rows % repeats;
   const int64_t blocks = std::min<int64_t>(64, wide_rows / row_grain(width) + 1);
-  std::vector<double> partial(static_cast<size_t>(blocks * kinds * width));
-  parallel_for(threads, blocks, 1, [&](int64_t begin, int64_t end) {
+  const int64_t count = kinds * columns, partials = blocks * kinds * width;
+  auto* sums = static_cast<double*>(state.scratch(DnnlState::Scratch::sums, sizeof(double) * (count + partials)));
+  double* partial = sums + count;
+  parallel_for(state.threads(), blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = wide_rows * block / blocks, last = wide_rows * (block + 1) / blocks;
-      add(last - first, width, first * width, partial.data() + block * kinds * width);
+      double* own = partial + block * kinds * width;
+      std::fill_n(own, kinds * width, 0.0);
+      add(last - first, width, first * width, own);
     }
   });
-  std::vector<double> sums(static_cast<size_t>(kinds * columns));
-  add(left_over, columns, wide_rows * width, sums.data());
+  std::fill_n(sums, count, 0.0);
+  add(left_over, columns, wide_rows * width, sums);
   for (int64_t block = 0; block < blocks; ++block) {
     for (int64_t kind = 0; kind < kinds; ++kind) {
-      const double* wide = partial.data() + (block * kinds + kind) * width;
+      const double* wide = partial + (block * kinds + kind) * width;
       for (int64_t i = 0; i < width; ++i) sums[kind * columns + i % columns] += wide[i];
     }
   }
@@ -86,8 +92,8 @@ void CpuKernels::log_softmax_vjp(Rows shape, int targets, const float* y, const 
 void CpuKernels::column_sums(Rows shape, const float* x, float* y) {
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t repeats = repeats_for(shape.columns, shape.count());
-  const std::vector<double> sums =
-      sum_columns(threads_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
+  const double* sums =
+      sum_columns(*dnnl_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
         inner.add_values(rows, columns, x + offset, total);
       });
   for (int64_t c = 0; c < shape.columns; ++c) y[c] = static_cast<float>(sums[c]);
@@ -97,15 +103,14 @@ void CpuKernels::column_statistics(Rows shape, const float* x, float* statistics
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t repeats = repeats_for(shape.columns, shape.count());
   const auto count = static_cast<double>(shape.rows);
-  std::vector<double> mean =
-      sum_columns(threads_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
+  const double* sums =
+      sum_columns(*dnnl_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
         inner.add_values(rows, columns, x + offset, total);
       });
-  for (double& value : mean) value /= count;
-  mean.resize(static_cast<size_t>(repeats * shape.columns));
-  for (int64_t i = shape.columns; i < repeats * shape.columns; ++i) mean[i] = mean[i - shape.columns];
-  const std::vector<double> squares =
-      sum_columns(threads_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
+  std::vector<double> mean(static_cast<size_t>(repeats * shape.columns));
+  for (int64_t i = 0; i < repeats * shape.columns; ++i) mean[i] = sums[i % shape.columns] / count;
+  const double* squares =
+      sum_columns(*dnnl_, shape, repeats, 1, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
         inner.add_squares(rows, columns, x + offset, mean.data(), total);
       });
   for (int64_t c = 0; c < shape.columns; ++c) {
@@ -159,8 +164,8 @@ void CpuKernels::batch_norm_parameter_vjp(Rows shape, float epsilon, const float
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t columns = shape.columns, repeats = repeats_for(columns, shape.count());
   const Repeated means(mean, columns, repeats);
-  const std::vector<double> sums =
-      sum_columns(threads_, shape, repeats, 2, [&](int64_t rows, int64_t width, int64_t offset, double* total) {
+  const double* sums =
+      sum_columns(*dnnl_, shape, repeats, 2, [&](int64_t rows, int64_t width, int64_t offset, double* total) {
         inner.add_products(rows, width, x + offset, means.data(), dy + offset, total);
       });
   for (int64_t c = 0; c < columns; ++c) {
@@ -194,8 +199,8 @@ void CpuKernels::batch_norm_train_vjp(Rows shape, float epsilon, const float* x,
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t columns = shape.columns, n = shape.count(), repeats = repeats_for(columns, n);
   const Repeated means(statistics, columns, repeats);
-  const std::vector<double> sums =
-      sum_columns(threads_, shape, repeats, 2, [&](int64_t rows, int64_t width, int64_t offset, double* total) {
+  const double* sums =
+      sum_columns(*dnnl_, shape, repeats, 2, [&](int64_t rows, int64_t width, int64_t offset, double* total) {
         inner.add_products(rows, width, x + offset, means.data(), dy + offset, total);
       });
   std::vector<float> scale(static_cast<size_t>(columns)), offset = scale, slope = scale;
