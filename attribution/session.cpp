@@ -1,6 +1,7 @@
 #include "attribution/session.h"
 
 #include "runtime/error.h"
+#include "runtime/pool_first.h"
 #include "runtime/subgraph.h"
 
 namespace hp {
@@ -10,11 +11,12 @@ struct Session::Network {
   struct Part {
     Graph graph;
     const Parameters& parameters;
-    std::map<std::vector<int>, Executor> executors;  // by pinned nodes
-    std::map<std::string, Propagator> propagators;   // by the walk's name
+    std::map<std::pair<std::vector<int>, int>, Executor> executors;  // by pinned nodes and floor
+    std::map<std::string, Propagator> propagators;                   // by the walk's name
 
-    Executor& executor(Kernels& kernels, const std::vector<int>& pins) {
-      return executors.try_emplace(pins, graph, parameters, kernels, Keep::everything, pins).first->second;
+    Executor& executor(Kernels& kernels, const std::vector<int>& pins, int floor = 0) {
+      const auto key = std::pair(pins, floor);
+      return executors.try_emplace(key, graph, parameters, kernels, Keep::everything, pins, floor).first->second;
     }
     Propagator& propagator(Kernels& kernels, const std::string& name, const Composite& composite, size_t bytes) {
       return propagators.try_emplace(name, graph, composite, kernels, bytes).first->second;
@@ -27,7 +29,7 @@ struct Session::Network {
     }
   };
   Part backbone;
-  std::vector<std::unique_ptr<Part>> heads;
+  std::vector<std::unique_ptr<Part>> heads, pooled_heads;  // as they are, and pooling first
 };
 
 Session::Session(const Folded& backbone, std::span<const Head> heads, Kernels& kernels, size_t walk_bytes)
@@ -63,6 +65,7 @@ size_t Session::bytes() {
   for (auto& [key, network] : networks_) {
     total += network->backbone.bytes();
     for (const std::unique_ptr<Network::Part>& head : network->heads) total += head->bytes();
+    for (const std::unique_ptr<Network::Part>& head : network->pooled_heads) total += head->bytes();
   }
   return total;
 }
@@ -72,12 +75,16 @@ Session::Network& Session::network(Start start, const Shape& input) {
   if (network) return *network;
   const Graph& whole = start == Start::image ? backbone_ : behind_model_input_;
   auto made =
-      std::make_unique<Network>(Network{{with_input_shapes(whole, std::span(&input, 1)), parameters_, {}, {}}, {}});
+      std::make_unique<Network>(Network{{with_input_shapes(whole, std::span(&input, 1)), parameters_, {}, {}}, {}, {}});
   const Graph& graph = made->backbone.graph;
   const Shape features = graph.node(graph.find("features")).shape;
   for (const SessionHead& head : heads_) {
-    made->heads.push_back(std::make_unique<Network::Part>(
-        Network::Part{with_input_shapes(head.graph, std::span(&features, 1)), head.parameters, {}, {}}));
+    const auto part = [&](Graph of) {
+      return std::make_unique<Network::Part>(Network::Part{std::move(of), head.parameters, {}, {}});
+    };
+    const Graph sized = with_input_shapes(head.graph, std::span(&features, 1));
+    made->pooled_heads.push_back(part(pool_first(sized)));
+    made->heads.push_back(part(sized));
   }
   network = std::move(made);
   return *network;
@@ -95,9 +102,10 @@ Pass Session::forward(const Tensor& input, const WalkPlan& plan, Start start) {
   const Composite head_composite = plan.composite.without_first();
   Pass pass;
   pass.backbone_walk_ = &network.backbone.propagator(kernels_, plan.name, plan.composite, walk_bytes_);
-  pass.backbone_ = pass.backbone_walk_->prepare(network.backbone.executor(kernels_, pins).run(input));
+  const int floor = plan.floor.empty() ? 0 : graph.find(plan.floor);
+  pass.backbone_ = pass.backbone_walk_->prepare(network.backbone.executor(kernels_, pins, floor).run(input));
   const Tensor features = pass.activations().value(graph.find("features"));
-  for (const std::unique_ptr<Network::Part>& head : network.heads) {
+  for (const std::unique_ptr<Network::Part>& head : plan.pool_first ? network.pooled_heads : network.heads) {
     Propagator& walk = head->propagator(kernels_, plan.name, head_composite, walk_bytes_);
     pass.head_walks_.push_back(&walk);
     pass.heads_.push_back(walk.prepare(head->executor(kernels_, head_composite.pins(head->graph)).run(features)));
@@ -155,12 +163,13 @@ RelevanceTrace Session::walk_head(const Pass& pass, size_t head, std::span<const
   return pass.head_walks_[head]->run(pass.heads_[head], std::span(&entry, 1), taps);
 }
 
-// The message of one head at its features, as multipliers: [targets * batch, height, width, channels].
-Tensor Session::head_message(const Pass& pass, size_t head, std::span<const int> targets,
-                             std::span<const float> seeds) {
+// The message of one head at its features, as multipliers: [targets * batch, height, width, channels]; in `into` unless
+// that is empty.
+Tensor Session::head_message(const Pass& pass, size_t head, std::span<const int> targets, std::span<const float> seeds,
+                             const Tensor& into) {
   const Graph& graph = pass.head(head).graph();
   const int features = graph.find("features");
-  const Tap tap{features, Tap::Keep::message};
+  const Tap tap{features, Tap::Keep::message, into};
   const RelevanceTrace trace = walk_head(pass, head, targets, seeds, std::span(&tap, 1));
   const Message& message = trace.at(features);
   if (message.form == Form::relevance) {
@@ -187,16 +196,17 @@ RelevanceTrace Session::walk(const Pass& pass, std::span<const int> targets, std
           heads_.size());
   const auto rows = static_cast<int64_t>(targets.size());
   Tensor stacked;
+  if (heads_.size() > 1) {
+    const Activations& first = pass.head(0);
+    const Shape features = first.value(first.graph().find("features")).shape();
+    stacked = pool_.take(features.with(0, rows * static_cast<int64_t>(heads_.size())));
+  }
   for (size_t head = 0; head < heads_.size(); ++head) {
-    const Tensor message =
-        head_message(pass, head, targets, seeds.empty() ? seeds : seeds.subspan(head * targets.size(), targets.size()));
-    if (heads_.size() == 1) {
-      stacked = message;
-      break;
-    }
-    if (stacked.empty()) stacked = pool_.take(message.shape().with(0, rows * static_cast<int64_t>(heads_.size())));
     const auto begin = static_cast<int64_t>(head) * rows;
-    kernels_.copy(message.floats(), message.bytes(), stacked.rows(begin, begin + rows).floats());
+    const Tensor message =
+        head_message(pass, head, targets, seeds.empty() ? seeds : seeds.subspan(head * targets.size(), targets.size()),
+                     stacked.empty() ? Tensor() : stacked.rows(begin, begin + rows));
+    if (heads_.size() == 1) stacked = message;
   }
   const auto stacked_targets = static_cast<int>(stacked.shape()[0] / pass.batch());
   const Entry entry{pass.graph().find("features"), {stacked, Form::multiplier, stacked_targets}};

@@ -24,6 +24,11 @@ struct WalkPlan {
   std::string name;
   Composite composite;
   std::vector<std::string> pins;  // backbone nodes whose own value is read, even where a ReLU would replace it
+  // The lowest backbone node that will be walked to: no values are kept for walks below it. None: the whole backbone.
+  std::string floor = {};
+  // Lets heads pool in front of their last 1x1 convolution (runtime/pool_first.h): for plans under which both are their
+  // vector-Jacobian products, and whose nodes in heads nobody looks at.
+  bool pool_first = false;
 };
 
 // What one forward pass left behind, ready to be walked back. Valid until Session::clear().
@@ -100,7 +105,8 @@ class Session {
   struct Network;  // the graphs of one input shape, with their executors and propagators
   Network& network(Start start, const Shape& input);
   void check_targets(const Pass& pass, std::span<const int> targets) const;
-  Tensor head_message(const Pass& pass, size_t head, std::span<const int> targets, std::span<const float> seeds);
+  Tensor head_message(const Pass& pass, size_t head, std::span<const int> targets, std::span<const float> seeds,
+                      const Tensor& into);
 
   Graph backbone_, behind_model_input_;
   Parameters parameters_;

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "runtime/error.h"
 
@@ -43,16 +44,32 @@ void gather(const std::byte* storage, const StridedView& view, Out* out) {
     int64_t start = view.offset;
     for (int axis = 0; axis + 1 < shape.rank(); ++axis)
       start += index[static_cast<size_t>(axis)] * view.strides[static_cast<size_t>(axis)];
-    for (int64_t column = 0; column < columns; ++column) {
-      T value;
-      std::memcpy(&value, storage + static_cast<size_t>(start + column * step) * sizeof(T), sizeof(T));
-      *out++ = convert(value);
+    const std::byte* from = storage + static_cast<size_t>(start) * sizeof(T);
+    if (std::is_same_v<T, Out> && step == 1) {
+      std::memcpy(out, from, static_cast<size_t>(columns) * sizeof(T));
+      out += columns;
+    } else {
+      for (int64_t column = 0; column < columns; ++column) {
+        T value;
+        std::memcpy(&value, from + static_cast<size_t>(column * step) * sizeof(T), sizeof(T));
+        *out++ = convert(value);
+      }
     }
     for (int axis = shape.rank() - 2; axis >= 0; --axis) {
       if (++index[static_cast<size_t>(axis)] < shape[axis]) break;
       index[static_cast<size_t>(axis)] = 0;
     }
   }
+}
+
+// The same elements with as long rows as they allow: a contiguous array is one.
+StridedView in_long_rows(const StridedView& view) {
+  const StridedView contiguous = StridedView::contiguous(view.shape);
+  for (int axis = 0; axis < view.shape.rank(); ++axis) {
+    const auto i = static_cast<size_t>(axis);
+    if (view.shape[axis] != 1 && view.strides[i] != contiguous.strides[i]) return view;
+  }
+  return {.shape = {view.shape.count()}, .strides = {1}, .offset = view.offset};
 }
 
 }  // namespace
@@ -138,13 +155,14 @@ bool StridedView::fits(int64_t elements) const {
   return last < elements;
 }
 
-Tensor read_elements(ElementType type, std::span<const std::byte> storage, const StridedView& view) {
+Tensor read_elements(ElementType type, std::span<const std::byte> storage, const StridedView& given) {
   const auto elements = static_cast<int64_t>(storage.size() / size_of(type));
-  require(view.fits(elements),
+  require(given.fits(elements),
           "[elements] a tensor reaches outside its storage; got shape {} at {}; expected at most {} elements",
-          view.shape.str(), view.offset, elements);
-  Tensor tensor = Tensor::host(view.shape, type == ElementType::i32 ? DType::int32 : DType::float32);
-  if (view.shape.count() == 0) return tensor;
+          given.shape.str(), given.offset, elements);
+  Tensor tensor = Tensor::host(given.shape, type == ElementType::i32 ? DType::int32 : DType::float32);
+  if (given.shape.count() == 0) return tensor;
+  const StridedView view = in_long_rows(given);
   const std::byte* data = storage.data();
   switch (type) {
     case ElementType::f64:

@@ -25,7 +25,7 @@ std::vector<Operand> Activations::inputs(int node) const {
 }
 
 Executor::Executor(const Graph& graph, const Parameters& parameters, Kernels& kernels, Keep keep,
-                   std::vector<int> pinned)
+                   std::vector<int> pinned, int floor)
     : graph_(graph), parameters_(parameters), kernels_(kernels), pool_(kernels) {
   for (const Node& node : graph.nodes()) {
     if (node.kind != OpKind::parameter) continue;
@@ -36,7 +36,7 @@ Executor::Executor(const Graph& graph, const Parameters& parameters, Kernels& ke
     require(tensor.device() == kernels.device(),
             "[executor] parameter '{}' lies on another device; move the parameters first", node.name);
   }
-  plan_ = std::make_shared<Plan>(graph, keep, pinned);
+  plan_ = std::make_shared<Plan>(graph, keep, pinned, floor);
 }
 
 void Executor::update_constants(std::vector<Operand>& operands) {

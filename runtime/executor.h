@@ -23,6 +23,7 @@ class Activations {
   std::vector<Operand> inputs(int node) const;  // the operands of a node
   // True where the value of a node was replaced by that of the ReLU behind it (see Plan).
   bool is_after_relu(int node) const { return plan_->holder(node) != node; }
+  int floor() const { return plan_->floor(); }  // the lowest node that a walk may go to
 
  private:
   friend class Executor;
@@ -37,7 +38,9 @@ class Activations {
 // the same number of Activations lives.
 class Executor {
  public:
-  Executor(const Graph& graph, const Parameters& parameters, Kernels& kernels, Keep keep, std::vector<int> pinned = {});
+  // `floor`: the lowest node that walks will go to (runtime/plan.h).
+  Executor(const Graph& graph, const Parameters& parameters, Kernels& kernels, Keep keep, std::vector<int> pinned = {},
+           int floor = 0);
 
   // `inputs` in the order of Graph::inputs(), on the kernels' device, float32.
   Activations run(std::span<const Tensor> inputs);

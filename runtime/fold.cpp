@@ -38,12 +38,12 @@ FoldedWeights fold_weights(const Graph& graph, int weighted, int norm, const Par
   const float* bias = own.size() > 2 ? values(own[2]) : nullptr;
   const int64_t filters = w.shape()[0], taps = w.count() / filters;
   FoldedWeights folded{Tensor::host(w.shape()), Tensor::host({filters})};
+  const float* from = w.floats();
+  float *to = folded.weight.floats(), *shift = folded.bias.floats();
   for (int64_t f = 0; f < filters; ++f) {
     const double k = gamma[f] / std::sqrt(variance[f] + epsilon);
-    for (int64_t t = 0; t < taps; ++t) {
-      folded.weight.floats()[f * taps + t] = static_cast<float>(k * w.floats()[f * taps + t]);
-    }
-    folded.bias.floats()[f] = static_cast<float>(((bias ? bias[f] : 0.0) - mean[f]) * k + beta[f]);
+    for (int64_t t = f * taps; t < (f + 1) * taps; ++t) to[t] = static_cast<float>(k * from[t]);
+    shift[f] = static_cast<float>(((bias ? bias[f] : 0.0) - mean[f]) * k + beta[f]);
   }
   return folded;
 }

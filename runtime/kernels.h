@@ -155,11 +155,18 @@ class Kernels {
   // numerator means 1
   virtual void stabilised_ratio(int64_t n, int64_t period, float epsilon, const float* numerator,
                                 const float* denominator, float* ratio) = 0;
+  // y[i] = m[i] * (numerator[j] / stab(denominator[j])), j = i mod period, with the same 0 and null numerator: the
+  // ratio without memory for it.
+  virtual void scale_by_ratio(int64_t n, int64_t period, float epsilon, const float* m, const float* numerator,
+                              const float* denominator, float* y) = 0;
   // Gamma rule for x >= 0: with z the output and p = conv(x, w+) + b+: d = z > 0 ? z + gamma p : (1 + gamma) z - gamma
-  // p, r = numerator / stab(d) (0 where z = 0); ratio = r * (z > 0 ? 1 : 1 + gamma), ratio_positive = gamma r * sgn(z).
-  // Null numerator: 1.
-  virtual void gamma_ratios(int64_t n, float epsilon, float gamma, const float* numerator, const float* z,
-                            const float* p, float* ratio, float* ratio_positive) = 0;
+  // p, ratio = numerator / stab(d) (0 where z = 0). Null numerator: 1.
+  virtual void gamma_ratio(int64_t n, float epsilon, float gamma, const float* numerator, const float* z,
+                           const float* p, float* ratio) = 0;
+  // What the rule's two adjoints get, with w and with w+, j = i mod period: y[i] = m[i] ratio[j] * (z[j] > 0 ? 1 : 1 +
+  // gamma), y_positive[i] = m[i] ratio[j] * (z[j] > 0 ? gamma : -gamma).
+  virtual void gamma_messages(int64_t n, int64_t period, float gamma, const float* m, const float* z,
+                              const float* ratio, float* y, float* y_positive) = 0;
   // Gamma rule for any sign: with a = conv(|x|, |w|) + |b|: d = (1 + gamma/2) z + sgn(z) gamma/2 a, r = numerator /
   // stab(d) (0 where z = 0); ratio = (1 + gamma/2) r, ratio_absolute = gamma/2 r sgn(z). Null numerator: 1.
   virtual void gamma_ratios_any(int64_t n, float epsilon, float gamma, const float* numerator, const float* z,

@@ -44,14 +44,15 @@ Layout lay_out(std::span<const Lifetime> lifetimes) {
   return layout;
 }
 
-Plan::Plan(const Graph& graph, Keep keep, std::span<const int> pinned) {
+Plan::Plan(const Graph& graph, Keep keep, std::span<const int> pinned, int floor)
+    : floor_(keep == Keep::everything ? floor : graph.size()) {
   std::vector<bool> is_pinned(static_cast<size_t>(graph.size()), false);
   for (int node : pinned) is_pinned[static_cast<size_t>(node)] = true;
-  fuse(graph, keep, is_pinned);
-  place(graph, keep, is_pinned);
+  fuse(graph, is_pinned);
+  place(graph, is_pinned);
 }
 
-void Plan::fuse(const Graph& graph, Keep keep, const std::vector<bool>& pinned) {
+void Plan::fuse(const Graph& graph, const std::vector<bool>& pinned) {
   holder_.resize(static_cast<size_t>(graph.size()));
   std::iota(holder_.begin(), holder_.end(), 0);
   std::vector<bool> swallowed(static_cast<size_t>(graph.size()), false);
@@ -61,7 +62,7 @@ void Plan::fuse(const Graph& graph, Keep keep, const std::vector<bool>& pinned) 
     if (!node.op || node.is_constant || swallowed[static_cast<size_t>(i)]) continue;
     Step step{.node = i, .addend = -1, .relu = false, .result = i};
     const int add = node.op->fuses_addend() ? sole_consumer(graph, i, OpKind::add) : -1;
-    if (keep == Keep::outputs && add >= 0 && free_to_merge(i)) {
+    if (add >= 0 && add <= floor_ && free_to_merge(i)) {
       const std::vector<int>& operands = graph.node(add).inputs;
       const int other = operands[0] == i ? operands[1] : operands[0];
       if (other < i) {  // the other operand is there when this node runs
@@ -81,10 +82,11 @@ void Plan::fuse(const Graph& graph, Keep keep, const std::vector<bool>& pinned) 
   }
 }
 
-void Plan::place(const Graph& graph, Keep keep, const std::vector<bool>& pinned) {
+void Plan::place(const Graph& graph, const std::vector<bool>& pinned) {
   const size_t count = static_cast<size_t>(graph.size());
   const int end = static_cast<int>(steps_.size());
   std::vector<int> last_use(count, -1);
+  std::vector<bool> walked(count, false);  // a walk down to the floor reads the value
   for (int s = 0; s < end; ++s) {
     const Step& step = steps_[static_cast<size_t>(s)];
     auto use = [&](int node) {
@@ -93,6 +95,12 @@ void Plan::place(const Graph& graph, Keep keep, const std::vector<bool>& pinned)
     };
     for (int input : graph.node(step.node).inputs) use(input);
     if (step.addend >= 0) use(step.addend);
+    if (step.result >= floor_) walked[static_cast<size_t>(step.result)] = true;
+    if (step.node <= floor_) continue;
+    for (int input : graph.node(step.node).inputs) {
+      if (holder_[static_cast<size_t>(input)] >= 0)
+        walked[static_cast<size_t>(holder_[static_cast<size_t>(input)])] = true;
+    }
   }
   kept_.assign(count, false);
   std::vector<Lifetime> lifetimes;
@@ -100,7 +108,7 @@ void Plan::place(const Graph& graph, Keep keep, const std::vector<bool>& pinned)
   for (int s = 0; s < end; ++s) {
     const Step& step = steps_[static_cast<size_t>(s)];
     const size_t result = static_cast<size_t>(step.result);
-    const bool stays = keep == Keep::everything || pinned[result] || graph.node(step.result).consumers.empty();
+    const bool stays = walked[result] || pinned[result] || graph.node(step.result).consumers.empty();
     const Saved saved = graph.node(step.node).op->saved(graph.input_shapes(step.node));
     kept_[result] = stays;
     value_block[result] = lifetimes.size();
@@ -109,7 +117,7 @@ void Plan::place(const Graph& graph, Keep keep, const std::vector<bool>& pinned)
     saved_block[static_cast<size_t>(step.node)] = lifetimes.size();
     if (!saved.none) {
       lifetimes.push_back(
-          {static_cast<size_t>(saved.shape.count()) * size_of(saved.dtype), s, keep == Keep::everything ? end : s});
+          {static_cast<size_t>(saved.shape.count()) * size_of(saved.dtype), s, step.node > floor_ ? end : s});
     }
   }
   const Layout layout = lay_out(lifetimes);

@@ -36,9 +36,11 @@ struct Step {
 // Fusion: conv (or linear, or add) -> ReLU shares one value, since after a ReLU "z > 0" is "y > 0": the node before the
 // ReLU then *is* its output. Under Keep::outputs a conv also swallows the residual addition behind it. Pinned nodes are
 // never swallowed and never freed.
+// A reverse walk that ends at the node `floor` needs no value below it but what nodes above read: under
+// Keep::everything the nodes below are treated as under Keep::outputs.
 class Plan {
  public:
-  Plan(const Graph& graph, Keep keep, std::span<const int> pinned);
+  Plan(const Graph& graph, Keep keep, std::span<const int> pinned, int floor = 0);
 
   const std::vector<Step>& steps() const { return steps_; }
   // The node that holds the value of `node`: itself, or the ReLU that was fused into it; -1 if it is never
@@ -48,10 +50,13 @@ class Plan {
   size_t offset(int node) const { return offset_[static_cast<size_t>(node)]; }
   size_t saved_offset(int node) const { return saved_offset_[static_cast<size_t>(node)]; }
   size_t bytes() const { return bytes_; }
+  int floor() const { return floor_; }  // nothing can be walked back below it
 
  private:
-  void fuse(const Graph& graph, Keep keep, const std::vector<bool>& pinned);
-  void place(const Graph& graph, Keep keep, const std::vector<bool>& pinned);
+  void fuse(const Graph& graph, const std::vector<bool>& pinned);
+  void place(const Graph& graph, const std::vector<bool>& pinned);
+
+  int floor_;
 
   std::vector<Step> steps_;
   std::vector<int> holder_;

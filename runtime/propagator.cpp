@@ -62,7 +62,7 @@ Prepared Propagator::prepare(const Activations& activations) {
   const Observed observed(kernels_.observer(), "prepare");
   Prepared prepared{activations, {}};
   const Context context{kernels_, pool_};
-  for (int i = 0; i < graph_.size(); ++i) {
+  for (int i = activations.floor() + 1; i < graph_.size(); ++i) {
     const RulePtr& rule = choices_[static_cast<size_t>(i)].rule;
     if (!rule) continue;
     const NodeView view(context, prepared.activations, i);
@@ -223,15 +223,16 @@ RelevanceTrace Propagator::run(const Prepared& prepared, std::span<const Entry> 
   RelevanceTrace trace;
   for (const Tap& tap : taps) {
     const size_t node = static_cast<size_t>(tap.node);
+    require(tap.node >= prepared.activations.floor(),
+            "[propagator] the pass kept nothing below '{}'; got a tap at '{}'; expected an executor with a lower floor",
+            graph_.node(std::min(prepared.activations.floor(), graph_.size() - 1)).name, graph_.node(tap.node).name);
     if (!route.reached[node]) continue;
-    const Shape& shape = graph_.node(tap.node).shape;
     if (tap.keep != Tap::Keep::message) {
       const auto rows = static_cast<size_t>(targets * prepared.activations.batch());
       trace.sums_[tap.node].resize(rows);
       if (tap.keep == Tap::Keep::balance) trace.handed_on_[tap.node].resize(rows);
     } else {
-      const Shape all = shape.rank() ? shape.with(0, shape[0] * targets) : Shape{targets};
-      trace.messages_[tap.node] = {pool_.take(all), route.form[node], targets};
+      trace.messages_[tap.node] = {place_for(route, entries, tap, targets), route.form[node], targets};
     }
   }
   for (int first = 0; first < targets; first += chunk) {
@@ -244,6 +245,25 @@ RelevanceTrace Propagator::run(const Prepared& prepared, std::span<const Entry> 
     if (route.reached[node] && choices_[node].reason == "default") trace.defaults_.push_back(graph_.node(i).name);
   }
   return trace;
+}
+
+// Where the message of a tap goes. An entry that nothing is added to is its own message.
+Tensor Propagator::place_for(const Route& route, std::span<const Entry> entries, const Tap& tap, int targets) {
+  const Node& node = graph_.node(tap.node);
+  const Shape all = node.shape.rank() ? node.shape.with(0, node.shape[0] * targets) : Shape{targets};
+  if (!tap.into.empty()) {
+    require(tap.into.count() == all.count() && tap.into.dtype() == DType::float32,
+            "[propagator] the message of '{}' does not fit its place; got {}; expected {}", node.name,
+            tap.into.shape().str(), all.str());
+    return tap.into.reshaped(all);
+  }
+  const Tensor* own = nullptr;
+  int writers = static_cast<int>(route.reached_only(node.consumers).size());
+  for (const Entry& entry : entries) {
+    if (entry.node == tap.node) own = &entry.message.data, ++writers;
+  }
+  const bool shared = own && writers == 1 && route.form[static_cast<size_t>(tap.node)] == Form::multiplier;
+  return shared ? own->reshaped(all) : pool_.take(all);
 }
 
 void Propagator::walk(const Prepared& prepared, const Route& route, std::span<const Entry> entries, int first,
@@ -266,7 +286,7 @@ void Propagator::walk(const Prepared& prepared, const Route& route, std::span<co
     const Message in = message_of(node);
     if (written[static_cast<size_t>(node)]) {
       kernels_.scale_add(data.count(), 1, data.floats(), 1, in.data.floats());
-    } else {
+    } else if (data.floats() != in.data.floats()) {
       kernels_.copy(data.floats(), data.bytes(), in.data.floats());
     }
     written[static_cast<size_t>(node)] = true;

@@ -28,6 +28,7 @@ struct Tap {
   enum class Keep { message, sums, balance };
   int node = -1;
   Keep keep = Keep::message;
+  Tensor into = {};  // where the message goes, if not to memory of its own; [targets * batch, ...] like it
 };
 
 class RelevanceTrace {
@@ -61,7 +62,8 @@ class Propagator {
   Propagator(const Graph& graph, const Composite& composite, Kernels& kernels, size_t chunk_bytes = size_t{1} << 30);
 
   Prepared prepare(const Activations& activations);
-  // All entries have the same number of targets. The walk visits only nodes between the entries and the taps.
+  // All entries have the same number of targets. The walk visits only nodes between the entries and the taps. Where a
+  // tap is but an entry, the trace shares the entry's memory.
   RelevanceTrace run(const Prepared& prepared, std::span<const Entry> entries, std::span<const Tap> taps);
   RelevanceTrace run(const Activations& activations, std::span<const Entry> entries, std::span<const Tap> taps) {
     return run(prepare(activations), entries, taps);
@@ -77,6 +79,7 @@ class Propagator {
   bool may_share(const Route& route, std::span<const Entry> entries, int node) const;
   void share_messages(Route& route, std::span<const Entry> entries) const;
   void lay_out_messages(Route& route, int64_t targets) const;
+  Tensor place_for(const Route& route, std::span<const Entry> entries, const Tap& tap, int targets);
   void walk(const Prepared& prepared, const Route& route, std::span<const Entry> entries, int first, int count,
             int targets, RelevanceTrace& trace);
   void pull_into(const Prepared& prepared, const NodeView& view, const Message& out, int which, const Message& in,

@@ -15,28 +15,43 @@ int64_t Weight::packs_made() const {
   return packs;
 }
 
-void Weight::derive(Kernels& kernels, const Derivation& derivation, const Tensor& values) const {
-  switch (derivation.kind) {
+Tensor Weight::derived_values(Kernels& kernels) const {
+  const Tensor& from = source_->tensor_;
+  Tensor values = tensor_;
+  if (values.empty() || values.shape() != from.shape())
+    values = Tensor(from.shape(), DType::float32, std::make_shared<Storage>(kernels.allocate(from.bytes())));
+  switch (derivation_.kind) {
     case Derivation::Kind::blend:
-      return kernels.blend_signs(tensor_.count(), derivation.positive, derivation.negative, tensor_.floats(),
-                                 values.floats());
+      kernels.blend_signs(from.count(), derivation_.positive, derivation_.negative, from.floats(), values.floats());
+      break;
     case Derivation::Kind::square:
-      return kernels.apply(Function::square, tensor_.count(), tensor_.floats(), values.floats());
+      kernels.apply(Function::square, from.count(), from.floats(), values.floats());
+      break;
     case Derivation::Kind::ones:
-      return kernels.fill(tensor_.count(), 1, values.floats());
+      kernels.fill(from.count(), 1, values.floats());
+      break;
   }
+  return values;
 }
 
-Weight& Weight::derived(Kernels& kernels, const Derivation& derivation) {
+const Tensor& Weight::values(Kernels& kernels) {
+  if (source_ && values_version_ != version_) {
+    tensor_ = derived_values(kernels);
+    values_version_ = version_;
+  }
+  return tensor_;
+}
+
+Weight& Weight::derived(const Derivation& derivation) {
   if (derivation.identity()) return *this;
   Made<std::unique_ptr<Weight>>& slot = derived_[derivation];
   if (slot.version == version_) return *slot.value;
-  if (!slot.value) slot.value = std::make_unique<Weight>();
-  Tensor values = slot.value->tensor();
-  if (values.shape() != tensor_.shape() || values.empty())
-    values = Tensor(tensor_.shape(), DType::float32, std::make_shared<Storage>(kernels.allocate(tensor_.bytes())));
-  derive(kernels, derivation, values);
-  slot.value->assign(values);
+  if (!slot.value) {
+    slot.value = std::make_unique<Weight>();
+    slot.value->source_ = this;
+    slot.value->derivation_ = derivation;
+  }
+  slot.value->touch();
   slot.version = version_;
   return *slot.value;
 }
@@ -50,10 +65,11 @@ const Tensor& Weight::kept(const std::string& key, const std::function<Tensor()>
 const Packed& Weight::packed(Kernels& kernels, const Conv2d& geometry, PackUse use) {
   Made<std::unique_ptr<Packed>>& slot = packs_[kernels.pack_format(geometry, use)];
   if (slot.version == version_) return *slot.value;
+  const Tensor plain = source_ && values_version_ != version_ ? derived_values(kernels) : tensor_;
   if (slot.value) {
-    kernels.repack(geometry, use, tensor_.floats(), *slot.value);
+    kernels.repack(geometry, use, plain.floats(), *slot.value);
   } else {
-    slot.value = kernels.pack(geometry, use, tensor_.floats());
+    slot.value = kernels.pack(geometry, use, plain.floats());
   }
   slot.version = version_;
   ++packs_made_;

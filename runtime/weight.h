@@ -47,7 +47,11 @@ class Weight {
   void assign(Tensor tensor);  // new values, new version
   void touch();                // the values were changed in place: new version, everything derived is out of date
 
-  Weight& derived(Kernels&, const Derivation&);
+  // A function of this weight. Its values are computed where somebody packs them or asks for them; packing forgets
+  // them.
+  Weight& derived(const Derivation&);
+  // The values of a derived weight too, for ops that read them as they are.
+  const Tensor& values(Kernels&);
   const Packed& packed(Kernels&, const Conv2d&, PackUse);
   // A tensor that someone computed from this weight and nothing else that changes (a rule's constant denominator), made
   // on first use.
@@ -62,9 +66,12 @@ class Weight {
     T value{};
     uint64_t version = 0;
   };
-  void derive(Kernels&, const Derivation&, const Tensor& values) const;
+  Tensor derived_values(Kernels&) const;
 
-  Tensor tensor_;
+  Tensor tensor_;  // of a derived weight: empty until values() is called
+  const Weight* source_ = nullptr;
+  Derivation derivation_;
+  uint64_t values_version_ = 0;  // of the values in tensor_
   uint64_t version_ = 1;
   int64_t packs_made_ = 0;
   std::map<Derivation, Made<std::unique_ptr<Weight>>> derived_;

@@ -1,5 +1,6 @@
 #include "attribution/methods/gradcam.h"
 
+#include "attribution/methods/walk_method.h"
 #include "runtime/error.h"
 
 namespace hp {
@@ -12,8 +13,12 @@ MethodCost GradCam::cost(const Graph& backbone) const {
 Explanation GradCam::run(const Question& question) const {
   Session& session = question.session;
   const auto [kernels, scratch] = session.context();
-  // The layer is pinned, since a ReLU right behind it would take its place.
-  const Pass pass = session.forward(question.images, {"gradient", {}, {options_.layer}});
+  // The layer is pinned, since a ReLU right behind it would take its place. Nothing is kept of what lies below, unless
+  // somebody watches it.
+  WalkPlan plan = gradient_walk();
+  plan.pins = {options_.layer};
+  if (question.watch.layers.empty() && !question.watch.conservation) plan.floor = options_.layer;
+  const Pass pass = session.forward(question.images, plan);
   const int layer = pass.graph().find(options_.layer);
   const Tensor value = pass.activations().value(layer);
   const Shape& shape = value.shape();

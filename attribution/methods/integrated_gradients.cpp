@@ -4,15 +4,24 @@
 #include <cmath>
 
 #include "attribution/methods/quadrature.h"
+#include "attribution/methods/walk_method.h"
 #include "runtime/error.h"
 
 namespace hp {
 
 namespace {
 
-const WalkPlan& gradient_walk() {
-  static const WalkPlan plan{"gradient", {}, {}};
-  return plan;
+// Points that run as one batch. On a CPU the values that a walk reads again should not all have left the caches, which
+// they have where the values of many large images lie between; other devices take as many as they are given.
+int64_t points_at_once(const Pass& pass, Device device, int64_t most) {
+  if (device != Device::cpu) return most;
+  constexpr double bytes_at_once = 128 << 20;
+  const Graph& graph = pass.graph();
+  double bytes = 0;
+  for (int i = 0; i < graph.size(); ++i) {
+    if (graph.node(i).op && !graph.node(i).is_constant && !is_rectified(graph, i)) bytes += value_bytes(graph, i);
+  }
+  return std::clamp<int64_t>(static_cast<int64_t>(bytes_at_once / std::max(bytes, 1.0)), 1, most);
 }
 
 // Adds w_k * gradient at a_k x for the points [first, first + count) of the way, which run as one batch of count *
@@ -82,12 +91,14 @@ Explanation IntegratedGradients::run(const Question& question) const {
   Explanation explanation;
   std::vector<float> baseline;
   Tensor input;
+  int64_t at_once = 1;
   {
     const Pass pass = session.forward(question.images, gradient_walk());
     set_logits(explanation, session.target_logits(pass, question.targets));
     const Tensor value = pass.activations().value(pass.graph().find("model_input"));
     input = scratch.take(value.shape());
     kernels.copy(value.floats(), value.bytes(), input.floats());
+    at_once = points_at_once(pass, kernels.device(), std::max<int64_t>(1, options_.images_at_once / input.shape()[0]));
   }
   {
     const Tensor zero = scratch.take(input.shape());
@@ -98,7 +109,6 @@ Explanation IntegratedGradients::run(const Question& question) const {
   const Tensor sum = scratch.take(input.shape().with(0, rows));
   kernels.fill(sum.count(), 0, sum.floats());
   const Quadrature way = gauss_legendre(options_.nodes);
-  const int64_t at_once = std::max<int64_t>(1, options_.images_at_once / input.shape()[0]);
   for (int64_t first = 0; first < options_.nodes; first += at_once) {
     add_points(question, input, way, first, std::min<int64_t>(at_once, options_.nodes - first), sum);
   }

@@ -16,7 +16,11 @@ bool has_relu(const Graph& graph) {
 class GuidedBackprop final : public WalkMethod {
  public:
   GuidedBackprop()
-      : WalkMethod("guided_backprop", {"guided_backprop", Composite().on(OpKind::relu, rules::guided_relu()), {}},
+      : WalkMethod("guided_backprop",
+                   {.name = "guided_backprop",
+                    .composite = Composite().on(OpKind::relu, rules::guided_relu()),
+                    .pins = {},
+                    .pool_first = true},
                    Reading::multiplier) {}
 
  private:
@@ -30,6 +34,8 @@ class GuidedBackprop final : public WalkMethod {
 };
 
 }  // namespace
+
+WalkPlan gradient_walk() { return {.name = "gradient", .composite = {}, .pins = {}, .pool_first = true}; }
 
 void read_map(const Question& question, const Pass& pass, Reading reading, Explanation& explanation) {
   const int input = pass.graph().find("model_input");
@@ -51,11 +57,11 @@ Explanation WalkMethod::run(const Question& question) const {
 }
 
 AttributionPtr gradient_method() {
-  return std::make_unique<const WalkMethod>("gradient", WalkPlan{"gradient", {}, {}}, Reading::multiplier);
+  return std::make_unique<const WalkMethod>("gradient", gradient_walk(), Reading::multiplier);
 }
 
 AttributionPtr input_x_gradient_method() {
-  return std::make_unique<const WalkMethod>("ixg", WalkPlan{"gradient", {}, {}}, Reading::relevance);
+  return std::make_unique<const WalkMethod>("ixg", gradient_walk(), Reading::relevance);
 }
 
 AttributionPtr guided_backprop_method() { return std::make_unique<const GuidedBackprop>(); }

@@ -24,6 +24,9 @@ class WalkMethod : public Attribution {
   Reading reading_;
 };
 
+// The plan of everything that is the gradient of the logits.
+WalkPlan gradient_walk();
+
 AttributionPtr gradient_method();
 AttributionPtr input_x_gradient_method();
 AttributionPtr guided_backprop_method();

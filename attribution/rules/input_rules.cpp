@@ -76,7 +76,8 @@ class ZBoxRule final : public InputRule {
     require(which == 0, "[rule] z_box carries no relevance to input {} of '{}'; expected its data", which,
             view.node().name);
     LinearNode node(view);
-    const Tensor message = scaled(node, out.data, prepared[0]);
+    const Tensor message = node.scratch(out.data.shape());
+    weigh(node, prepared, 0, out.data, message);
     const Tensor all = node.scratch(in.shape()), positive = node.scratch(in.shape());
     node.adjoint(message, out.targets, which, derive::identity, all);
     node.adjoint(message, out.targets, which, derive::positive, positive);

@@ -14,15 +14,19 @@ bool LinearNode::nonnegative() const {
   return true;
 }
 
-Operand LinearNode::derived(const Operand& operand, const Derivation& derivation) {
+Operand LinearNode::derived(int which, const Derivation& derivation) {
+  const Operand& operand = inputs_[static_cast<size_t>(which)];
   if (derivation.identity()) return operand;
   Weight* weight = operand.weight;
   if (!weight) {  // a weight that depends on the image
     temporaries_.push_back(std::make_unique<Weight>(operand.tensor));
     weight = temporaries_.back().get();
   }
-  Weight& result = weight->derived(kernels(), derivation);
-  return {result.tensor(), &result};
+  Weight& result = weight->derived(derivation);
+  // Convolutions read their weight packed: of the tensor they take the shape.
+  const OpKind kind = view_.node().kind;
+  const bool packs = (kind == OpKind::conv2d || kind == OpKind::linear) && view_.op().role(which) == Role::weight;
+  return {packs ? operand.tensor : result.values(kernels()), &result};
 }
 
 Tensor LinearNode::part(const Tensor& x, Gate gate) const {
@@ -40,8 +44,8 @@ Tensor LinearNode::forward(const ModifiedCopy& copy) {
   for (size_t i = 0; i < operands.size(); ++i) {
     const int which = static_cast<int>(i);
     const Role role = view_.op().role(which);
-    if (role == Role::weight) operands[i] = derived(inputs_[i], copy.weight);
-    if (role == Role::bias) operands[i] = derived(inputs_[i], copy.bias);
+    if (role == Role::weight) operands[i] = derived(which, copy.weight);
+    if (role == Role::bias) operands[i] = derived(which, copy.bias);
     if (role == Role::data && !(copy.data == Gate::all || (copy.data != Gate::negative && view_.nonnegative(which))))
       operands[i] = {part(inputs_[i].tensor, copy.data), nullptr};
   }
@@ -106,8 +110,8 @@ Tensor LinearNode::evaluate_constant(const std::vector<std::pair<std::vector<flo
     for (size_t i = 0; i < operands.size(); ++i) {
       const Role role = op.role(static_cast<int>(i));
       if (role == Role::data) operands[i] = {data_like(inputs_[i].tensor.shape().with(0, 1), values), nullptr};
-      if (role == Role::weight) operands[i] = derived(inputs_[i], weight);
-      if (role == Role::bias) operands[i] = derived(inputs_[i], derive::zero);
+      if (role == Role::weight) operands[i] = derived(static_cast<int>(i), weight);
+      if (role == Role::bias) operands[i] = derived(static_cast<int>(i), derive::zero);
     }
     const Tensor out = scratch(shape);
     op.forward(view_.context, operands, {}, out, {});
@@ -130,7 +134,7 @@ Tensor LinearNode::constant(const std::string& key,
 
 Tensor LinearNode::derived_bias(const Derivation& derivation) {
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    if (view_.op().role(static_cast<int>(i)) == Role::bias) return derived(inputs_[i], derivation).tensor;
+    if (view_.op().role(static_cast<int>(i)) == Role::bias) return derived(static_cast<int>(i), derivation).tensor;
   }
   return {};
 }
@@ -138,7 +142,7 @@ Tensor LinearNode::derived_bias(const Derivation& derivation) {
 void LinearNode::adjoint(const Tensor& message, int targets, int which, const Derivation& weight, Tensor in) {
   std::vector<Operand> operands = inputs_;
   for (size_t i = 0; i < operands.size(); ++i) {
-    if (view_.op().role(static_cast<int>(i)) == Role::weight) operands[i] = derived(inputs_[i], weight);
+    if (view_.op().role(static_cast<int>(i)) == Role::weight) operands[i] = derived(static_cast<int>(i), weight);
   }
   view_.op().vjp(view_.context, {operands, output(), view_.saved()}, message, targets, which, in);
 }

@@ -43,7 +43,7 @@ class LinearNode {
   void adjoint(const Tensor& message, int targets, int which, const Derivation& weight, Tensor in);
 
  private:
-  Operand derived(const Operand& operand, const Derivation& derivation);
+  Operand derived(int which, const Derivation& derivation);
   Tensor part(const Tensor& x, Gate gate) const;
   Tensor data_like(const Shape& shape, const std::vector<float>& values) const;
   Tensor evaluate_constant(const std::vector<std::pair<std::vector<float>, Derivation>>& copies);

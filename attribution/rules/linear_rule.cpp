@@ -30,17 +30,22 @@ std::string LinearRule::named(const std::string& name, const std::string& argume
   return inside.empty() ? name : name + "(" + inside + ")";
 }
 
-std::vector<Shape> LinearRule::prepared_shapes(const NodeView& view) const {
+int LinearRule::prepared_count(const LinearFacts& facts) const {
   int count = 0;
-  for (const AdjointTerm& term : adjoints(facts_of(LinearNode(view)))) count = std::max(count, term.ratio + 1);
-  return std::vector<Shape>(static_cast<size_t>(count), view.output().shape());
+  for (const AdjointTerm& term : adjoints(facts)) count = std::max(count, term.ratio + 1);
+  return count;
 }
 
-void LinearRule::prepare(const NodeView& view, std::span<Tensor> prepared) const {
+std::vector<Shape> LinearRule::prepared_shapes(const NodeView& view) const {
   require(options_.form == Form::multiplier || !view.activations.is_after_relu(view.index),
           "[rule] {} on relevance needs the value of '{}' before its ReLU; got the value behind it; expected a pinned "
           "node: Composite::reads_preactivations and Composite::pins",
           name(), view.node().name);
+  const int count = prepared_count(facts_of(LinearNode(view)));
+  return std::vector<Shape>(static_cast<size_t>(count), view.output().shape());
+}
+
+void LinearRule::prepare(const NodeView& view, std::span<Tensor> prepared) const {
   LinearNode node(view);
   make_ratios(node, prepared);
 }
@@ -58,8 +63,8 @@ void LinearRule::pull(const NodeView& view, std::span<const Tensor> prepared, co
   for (const AdjointTerm& term : adjoints(facts_of(node))) {
     if (term.ratio != ratio) {
       ratio = term.ratio;
-      message =
-          ratio == AdjointTerm::no_ratio ? out.data : scaled(node, out.data, prepared[static_cast<size_t>(ratio)]);
+      message = ratio == AdjointTerm::no_ratio ? out.data : node.scratch(out.data.shape());
+      if (ratio != AdjointTerm::no_ratio) weigh(node, prepared, ratio, out.data, message);
     }
     if (first && term.data == Gate::all) {
       node.adjoint(message, out.targets, which, term.weight, in);
@@ -87,10 +92,8 @@ LinearFacts LinearRule::facts(const Graph& graph, int index) const {
 
 Cost LinearRule::prepare_cost(const Graph& graph, int node) const {
   const LinearFacts known = facts(graph, node);
-  int ratios = 0;
-  for (const AdjointTerm& term : adjoints(known)) ratios = std::max(ratios, term.ratio + 1);
   // A ratio reads numerator and denominator.
-  const Cost made{0, 3.0 * ratios * value_bytes(graph, node)};
+  const Cost made{0, 3.0 * prepared_count(known) * value_bytes(graph, node)};
   return forward_runs(known) * forward_cost(graph, node) + made;
 }
 
@@ -119,15 +122,15 @@ void LinearRule::stabilised(const LinearNode& node, const Tensor& denominator, T
                                   denominator.floats(), ratio.floats());
 }
 
-LinearFacts facts_of(const LinearNode& node) {
-  return {node.nonnegative(), node.view().activations.is_after_relu(node.view().index)};
+void LinearRule::weigh(const LinearNode& node, std::span<const Tensor> prepared, int ratio, const Tensor& message,
+                       Tensor into) const {
+  const Tensor& factor = prepared[static_cast<size_t>(ratio)];
+  node.kernels().combine(Binary::multiply, message.count(), factor.count(), message.floats(), factor.floats(),
+                         into.floats());
 }
 
-Tensor scaled(const LinearNode& node, const Tensor& message, const Tensor& ratio) {
-  Tensor product = node.scratch(message.shape());
-  node.kernels().combine(Binary::multiply, message.count(), ratio.count(), message.floats(), ratio.floats(),
-                         product.floats());
-  return product;
+LinearFacts facts_of(const LinearNode& node) {
+  return {node.nonnegative(), node.view().activations.is_after_relu(node.view().index)};
 }
 
 }  // namespace hp::rules

@@ -39,10 +39,15 @@ class LinearRule : public Rule {
  protected:
   // The adjoints that each message takes.
   virtual std::vector<AdjointTerm> adjoints(const LinearFacts& facts) const = 0;
+  // Tensors that are prepared: one per ratio, unless the rule has a cheaper way to them.
+  virtual int prepared_count(const LinearFacts& facts) const;
   // How often make_ratios() runs the op; kept constants do not count.
   virtual int forward_runs(const LinearFacts&) const { return 0; }
   // Fills the ratios: numerator / stab(denominator), with the numerator z in multiplier form and 1 in relevance form.
   virtual void make_ratios(LinearNode& node, std::span<Tensor> ratios) const = 0;
+  // into = message * ratio, where element i of the message belongs to element i mod n of the ratio.
+  virtual void weigh(const LinearNode& node, std::span<const Tensor> prepared, int ratio, const Tensor& message,
+                     Tensor into) const;
   // What the op must have besides data that it is linear in.
   enum class Needs { nothing, parameters, weight };
   virtual Needs needs() const { return Needs::weight; }
@@ -61,8 +66,5 @@ class LinearRule : public Rule {
 };
 
 LinearFacts facts_of(const LinearNode& node);
-
-// message * ratio, where element i of the message belongs to element i mod n of the ratio.
-Tensor scaled(const LinearNode& node, const Tensor& message, const Tensor& ratio);
 
 }  // namespace hp::rules

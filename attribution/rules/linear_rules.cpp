@@ -28,13 +28,11 @@ class EpsilonRule final : public LinearRule {
   // The adjoint of an addition is a copy: the product goes straight to its place.
   void pull(const NodeView& view, std::span<const Tensor> prepared, const Message& out, int which,
             Tensor in) const override {
-    if (view.node().kind != OpKind::add || prepared.empty()) return LinearRule::pull(view, prepared, out, which, in);
-    Kernels& kernels = view.context.kernels;
-    auto multiply = [&](const Tensor& message, const Tensor& factor) {
-      kernels.combine(Binary::multiply, in.count(), factor.count(), message.floats(), factor.floats(), in.floats());
-    };
-    multiply(out.data, prepared[0]);
-    if (takes() == Form::relevance) multiply(in, view.input(which).tensor);
+    if (view.node().kind != OpKind::add || is_gradient()) return LinearRule::pull(view, prepared, out, which, in);
+    weigh(LinearNode(view), prepared, 0, out.data, in);
+    if (takes() == Form::multiplier) return;
+    const Tensor x = view.input(which).tensor;
+    view.context.kernels.combine(Binary::multiply, in.count(), x.count(), in.floats(), x.floats(), in.floats());
   }
   Cost pull_cost(const Graph& graph, int node, int which, int targets) const override {
     if (graph.node(node).kind != OpKind::add) return LinearRule::pull_cost(graph, node, which, targets);
@@ -47,18 +45,29 @@ class EpsilonRule final : public LinearRule {
  protected:
   Needs needs() const override { return norm_ ? Needs::nothing : Needs::parameters; }
 
-  // Without stabiliser and with its bias, the rule in multiplier form is the gradient.
   std::vector<AdjointTerm> adjoints(const LinearFacts&) const override {
-    const bool gradient = takes() == Form::multiplier && options().stabiliser == 0 && !options().zero_bias;
-    return {{gradient ? AdjointTerm::no_ratio : 0, Gate::all, derive::identity}};
+    return {{is_gradient() ? AdjointTerm::no_ratio : 0, Gate::all, derive::identity}};
   }
 
+  // With its bias, the denominator is the node's own value, which is there anyway.
+  int prepared_count(const LinearFacts&) const override { return options().zero_bias ? 1 : 0; }
+
   void make_ratios(LinearNode& node, std::span<Tensor> ratios) const override {
-    if (ratios.empty()) return;
-    stabilised(node, options().zero_bias ? node.without_bias(node.output()) : node.output(), ratios[0]);
+    stabilised(node, node.without_bias(node.output()), ratios[0]);
+  }
+
+  void weigh(const LinearNode& node, std::span<const Tensor> prepared, int ratio, const Tensor& message,
+             Tensor into) const override {
+    if (!prepared.empty()) return LinearRule::weigh(node, prepared, ratio, message, into);
+    const Tensor z = node.output();
+    node.kernels().scale_by_ratio(message.count(), z.count(), options().stabiliser, message.floats(), numerator(node),
+                                  z.floats(), into.floats());
   }
 
  private:
+  // Without stabiliser and with its bias, the rule in multiplier form is the gradient.
+  bool is_gradient() const { return takes() == Form::multiplier && options().stabiliser == 0 && !options().zero_bias; }
+
   bool norm_;
 };
 
@@ -132,6 +141,32 @@ class GammaRule final : public LinearRule {
   }
   std::string name() const override { return named("gamma", fmt::format("{}", gamma_)); }
 
+  void pull(const NodeView& view, std::span<const Tensor> prepared, const Message& out, int which,
+            Tensor in) const override {
+    LinearNode node(view);
+    if (!has_two_parts(facts_of(node))) return LinearRule::pull(view, prepared, out, which, in);
+    Kernels& kernels = node.kernels();
+    const Tensor z = node.output(), x = view.input(which).tensor;
+    Tensor all = node.scratch(out.data.shape());
+    const Tensor positive = node.scratch(out.data.shape());
+    kernels.gamma_messages(out.data.count(), z.count(), gamma_, out.data.floats(), z.floats(), prepared[0].floats(),
+                           all.floats(), positive.floats());
+    node.adjoint(all, out.targets, which, derive::identity, in);
+    all = Tensor();
+    const Tensor part = node.scratch(in.shape());
+    node.adjoint(positive, out.targets, which, derive::positive, part);
+    kernels.scale_add(in.count(), 1, part.floats(), 1, in.floats());
+    if (takes() == Form::relevance)
+      kernels.combine(Binary::multiply, in.count(), x.count(), in.floats(), x.floats(), in.floats());
+  }
+
+  Cost pull_cost(const Graph& graph, int node, int which, int targets) const override {
+    Cost cost = LinearRule::pull_cost(graph, node, which, targets);
+    // One pass over the message gives both products.
+    if (has_two_parts(facts(graph, node))) cost.bytes -= targets * value_bytes(graph, node);
+    return cost;
+  }
+
  protected:
   std::vector<AdjointTerm> adjoints(const LinearFacts& facts) const override {
     if (!facts.nonnegative) return {{0, Gate::all, derive::identity}, {1, Gate::sign, derive::absolute}};
@@ -141,6 +176,9 @@ class GammaRule final : public LinearRule {
 
   int forward_runs(const LinearFacts&) const override { return 1; }
 
+  // The two ratios for x >= 0 are the same number but for factors that depend on the sign of z.
+  int prepared_count(const LinearFacts& facts) const override { return facts.nonnegative ? 1 : 2; }
+
   void make_ratios(LinearNode& node, std::span<Tensor> ratios) const override {
     const auto [nonnegative, rectified] = facts_of(node);
     if (nonnegative && rectified) {
@@ -149,16 +187,22 @@ class GammaRule final : public LinearRule {
     }
     const Tensor part = nonnegative ? node.forward({Gate::all, derive::positive, bias(derive::positive)})
                                     : node.forward({Gate::sign, derive::absolute, bias(derive::absolute)});
+    if (options().zero_bias) return make_ratios_without_bias(node, part, ratios);
     const Tensor z = node.output();
-    if (options().zero_bias) return split_ratios(node, part, ratios);
-    auto make = nonnegative ? &Kernels::gamma_ratios : &Kernels::gamma_ratios_any;
-    (node.kernels().*make)(z.count(), options().stabiliser, gamma_, numerator(node), z.floats(), part.floats(),
-                           ratios[0].floats(), ratios[1].floats());
+    Kernels& kernels = node.kernels();
+    if (nonnegative) {
+      return kernels.gamma_ratio(z.count(), options().stabiliser, gamma_, numerator(node), z.floats(), part.floats(),
+                                 ratios[0].floats());
+    }
+    kernels.gamma_ratios_any(z.count(), options().stabiliser, gamma_, numerator(node), z.floats(), part.floats(),
+                             ratios[0].floats(), ratios[1].floats());
   }
 
  private:
+  static bool has_two_parts(const LinearFacts& facts) { return facts.nonnegative && !facts.rectified; }
+
   // As the two kernels do, with denominators of z without its bias and branches by the sign of z with it.
-  void split_ratios(LinearNode& node, const Tensor& part, std::span<Tensor> ratios) const {
+  void make_ratios_without_bias(LinearNode& node, const Tensor& part, std::span<Tensor> ratios) const {
     Kernels& kernels = node.kernels();
     const Tensor z = node.output(), linear = node.without_bias(z);
     const int64_t n = z.count();
@@ -169,13 +213,15 @@ class GammaRule final : public LinearRule {
       const Gate gate = above ? Gate::positive : Gate::negative;
       const float own = nonnegative ? (above ? 1 : 1 + gamma_) : 1 + gamma_ / 2;  // of z
       const float parts = above ? factor : -factor;
+      const auto put = [&](float scale, const Tensor& into) {
+        kernels.scale_add(n, scale, ratio.floats(), 0, term.floats());
+        kernels.add_gated(gate, n, 1, z.floats(), term.floats(), above ? 0 : 1, into.floats());
+      };
       kernels.scale_add(n, own, linear.floats(), 0, term.floats());
       kernels.scale_add(n, parts, part.floats(), 1, term.floats());
       stabilised(node, term, ratio);
-      kernels.scale_add(n, own, ratio.floats(), 0, term.floats());
-      kernels.add_gated(gate, n, 1, z.floats(), term.floats(), above ? 0 : 1, ratios[0].floats());
-      kernels.scale_add(n, parts, ratio.floats(), 0, term.floats());
-      kernels.add_gated(gate, n, 1, z.floats(), term.floats(), above ? 0 : 1, ratios[1].floats());
+      put(nonnegative ? 1 : own, ratios[0]);
+      if (!nonnegative) put(parts, ratios[1]);
     }
   }
 

@@ -46,8 +46,12 @@ class CpuKernels final : public Kernels {
   // --- relevance
   void stabilised_ratio(int64_t n, int64_t period, float epsilon, const float* numerator, const float* denominator,
                         float* ratio) override;
-  void gamma_ratios(int64_t n, float epsilon, float gamma, const float* numerator, const float* z, const float* p,
-                    float* ratio, float* ratio_positive) override;
+  void scale_by_ratio(int64_t n, int64_t period, float epsilon, const float* m, const float* numerator,
+                      const float* denominator, float* y) override;
+  void gamma_ratio(int64_t n, float epsilon, float gamma, const float* numerator, const float* z, const float* p,
+                   float* ratio) override;
+  void gamma_messages(int64_t n, int64_t period, float gamma, const float* m, const float* z, const float* ratio,
+                      float* y, float* y_positive) override;
   void gamma_ratios_any(int64_t n, float epsilon, float gamma, const float* numerator, const float* z, const float* a,
                         float* ratio, float* ratio_absolute) override;
   void add_gated(Gate, int64_t n, int targets, const float* x, const float* m, float beta, float* y) override;

@@ -19,26 +19,42 @@ void for_numerators(int64_t n, const float* numerator, F f) {
   }
 }
 
+// numerator / stab(denominator), 0 where that stab is 0.
+inline float share_of(float numerator, float denominator, float epsilon) {
+  const float d = stabilised(denominator, epsilon);
+  const float share = numerator / d;
+  return d == 0.0f ? 0.0f : share;
+}
+
 void stabilised_ratio(int64_t n, float epsilon, const float* numerator, const float* denominator, float* ratio) {
+  for_numerators(n, numerator, [=](int64_t i, float over) { ratio[i] = share_of(over, denominator[i], epsilon); });
+}
+
+void scale_by_ratio(int64_t n, float epsilon, const float* m, const float* numerator, const float* denominator,
+                    float* y) {
+  for_numerators(n, numerator, [=](int64_t i, float over) { y[i] = m[i] * share_of(over, denominator[i], epsilon); });
+}
+
+void gamma_ratio(int64_t n, float epsilon, float gamma, const float* numerator, const float* z, const float* p,
+                 float* ratio) {
   for_numerators(n, numerator, [=](int64_t i, float over) {
-    const float d = stabilised(denominator[i], epsilon);
-    const float share = over / d;
-    ratio[i] = d == 0.0f ? 0.0f : share;
+    const float output = z[i];
+    const float d = output + gamma * (output > 0.0f ? p[i] : output - p[i]);
+    const float share = over / stabilised(d, epsilon);
+    ratio[i] = output == 0.0f ? 0.0f : share;
   });
 }
 
-void gamma_ratios(int64_t n, float epsilon, float gamma, const float* numerator, const float* z, const float* p,
-                  float* ratio, float* ratio_positive) {
+void gamma_messages(int64_t n, float gamma, const float* m, const float* z, const float* ratio, float* y,
+                    float* y_positive) {
   const float enlarged = 1.0f + gamma;
-  for_numerators(n, numerator, [=](int64_t i, float over) {
-    const float output = z[i];
-    const bool above = output > 0.0f;
-    const float d = output + gamma * (above ? p[i] : output - p[i]);
-    const float share = over / stabilised(d, epsilon);
-    const float r = output == 0.0f ? 0.0f : share;
-    ratio[i] = above ? r : enlarged * r;
-    ratio_positive[i] = (above ? gamma : -gamma) * r;
-  });
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const bool above = z[i] > 0.0f;
+    const float share = m[i] * ratio[i];
+    y[i] = share * (above ? 1.0f : enlarged);
+    y_positive[i] = share * (above ? gamma : -gamma);
+  }
 }
 
 void gamma_ratios_any(int64_t n, float epsilon, float gamma, const float* numerator, const float* z, const float* a,
@@ -98,7 +114,9 @@ void box_relevance(int64_t n, const float* low, const float* high, const float* 
 }
 
 constexpr RelevanceLoops table{.stabilised_ratio = stabilised_ratio,
-                               .gamma_ratios = gamma_ratios,
+                               .scale_by_ratio = scale_by_ratio,
+                               .gamma_ratio = gamma_ratio,
+                               .gamma_messages = gamma_messages,
                                .gamma_ratios_any = gamma_ratios_any,
                                .add_gated = add_gated,
                                .box_relevance = box_relevance};

@@ -25,12 +25,31 @@ void CpuKernels::stabilised_ratio(int64_t n, int64_t period, float epsilon, cons
   });
 }
 
-void CpuKernels::gamma_ratios(int64_t n, float epsilon, float gamma, const float* numerator, const float* z,
-                              const float* p, float* ratio, float* ratio_positive) {
+void CpuKernels::scale_by_ratio(int64_t n, int64_t period, float epsilon, const float* m, const float* numerator,
+                                const float* denominator, float* y) {
   const RelevanceLoops& inner = loops_for<RelevanceLoops>(isa_);
   parallel_for(threads_, n, element_grain, [&](int64_t begin, int64_t end) {
-    inner.gamma_ratios(end - begin, epsilon, gamma, from(numerator, begin), z + begin, p + begin, ratio + begin,
-                       ratio_positive + begin);
+    for_periods(begin, end, period, [&](int64_t i, int64_t phase, int64_t count) {
+      inner.scale_by_ratio(count, epsilon, m + i, from(numerator, phase), denominator + phase, y + i);
+    });
+  });
+}
+
+void CpuKernels::gamma_ratio(int64_t n, float epsilon, float gamma, const float* numerator, const float* z,
+                             const float* p, float* ratio) {
+  const RelevanceLoops& inner = loops_for<RelevanceLoops>(isa_);
+  parallel_for(threads_, n, element_grain, [&](int64_t begin, int64_t end) {
+    inner.gamma_ratio(end - begin, epsilon, gamma, from(numerator, begin), z + begin, p + begin, ratio + begin);
+  });
+}
+
+void CpuKernels::gamma_messages(int64_t n, int64_t period, float gamma, const float* m, const float* z,
+                                const float* ratio, float* y, float* y_positive) {
+  const RelevanceLoops& inner = loops_for<RelevanceLoops>(isa_);
+  parallel_for(threads_, n, element_grain, [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, period, [&](int64_t i, int64_t phase, int64_t count) {
+      inner.gamma_messages(count, gamma, m + i, z + phase, ratio + phase, y + i, y_positive + i);
+    });
   });
 }
 

@@ -16,15 +16,31 @@ struct StabilisedRatio {
   }
 };
 
-struct GammaRatios {
+struct ScaleByRatio {
+  float epsilon;
+  __device__ void prepare(float* shared) const {
+    const float d = stabilised(shared[1], epsilon);
+    shared[0] = d == 0.0f ? 0.0f : shared[0] / d;
+  }
+  __device__ void operator()(const float* shared, const float* in, float* out) const { out[0] = in[0] * shared[0]; }
+};
+
+struct GammaRatio {
   float epsilon, gamma;
   __device__ void operator()(const float*, const float* in, float* out) const {
     const float z = in[1], p = in[2];
-    const bool above = z > 0.0f;
-    const float d = fmaf(gamma, above ? p : z - p, z);
-    const float r = z == 0.0f ? 0.0f : in[0] / stabilised(d, epsilon);
-    out[0] = above ? r : (1.0f + gamma) * r;
-    out[1] = (above ? gamma : -gamma) * r;
+    const float d = fmaf(gamma, z > 0.0f ? p : z - p, z);
+    out[0] = z == 0.0f ? 0.0f : in[0] / stabilised(d, epsilon);
+  }
+};
+
+struct GammaMessages {
+  float gamma;
+  __device__ void operator()(const float* shared, const float* in, float* out) const {
+    const bool above = shared[0] > 0.0f;
+    const float share = in[0] * shared[1];
+    out[0] = share * (above ? 1.0f : 1.0f + gamma);
+    out[1] = share * (above ? gamma : -gamma);
   }
 };
 
@@ -115,11 +131,25 @@ void CudaKernels::stabilised_ratio(int64_t n, int64_t period, float epsilon, con
       StabilisedRatio{epsilon});
 }
 
-void CudaKernels::gamma_ratios(int64_t n, float epsilon, float gamma, const float* numerator, const float* z,
-                               const float* p, float* ratio, float* ratio_positive) {
-  map(*state_, "gamma_ratios",
-      MapArrays<0, 3, 2>{.count = n, .in = {{numerator, 1}, {z}, {p}}, .out = {ratio, ratio_positive}},
-      GammaRatios{epsilon, gamma});
+void CudaKernels::scale_by_ratio(int64_t n, int64_t period, float epsilon, const float* m, const float* numerator,
+                                 const float* denominator, float* y) {
+  map(*state_, "scale_by_ratio",
+      MapArrays<2, 1, 1>{
+          .count = n, .period = period, .shared = {{numerator, 1}, {denominator}}, .in = {{m}}, .out = {y}},
+      ScaleByRatio{epsilon});
+}
+
+void CudaKernels::gamma_ratio(int64_t n, float epsilon, float gamma, const float* numerator, const float* z,
+                              const float* p, float* ratio) {
+  map(*state_, "gamma_ratio", MapArrays<0, 3, 1>{.count = n, .in = {{numerator, 1}, {z}, {p}}, .out = {ratio}},
+      GammaRatio{epsilon, gamma});
+}
+
+void CudaKernels::gamma_messages(int64_t n, int64_t period, float gamma, const float* m, const float* z,
+                                 const float* ratio, float* y, float* y_positive) {
+  map(*state_, "gamma_messages",
+      MapArrays<2, 1, 2>{.count = n, .period = period, .shared = {{z}, {ratio}}, .in = {{m}}, .out = {y, y_positive}},
+      GammaMessages{gamma});
 }
 
 void CudaKernels::gamma_ratios_any(int64_t n, float epsilon, float gamma, const float* numerator, const float* z,

@@ -32,6 +32,7 @@ class MaxPoolOp final : public Op {
 class AvgPoolOp final : public Op {
  public:
   explicit AvgPoolOp(PoolParams params = {}) : params_(params) {}
+  const PoolParams& params() const { return params_; }
   OpKind kind() const override { return OpKind::avg_pool; }
   std::string describe() const override;
   Shape infer(std::span<const Shape> in) const override;

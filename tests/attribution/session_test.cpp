@@ -10,6 +10,7 @@
 #include "attribution/method.h"
 #include "attribution/target_batches.h"
 #include "runtime/error.h"
+#include "runtime/pool_first.h"
 #include "runtime/subgraph.h"
 #include "tests/attribution/device.h"
 #include "tests/attribution/networks.h"
@@ -84,6 +85,76 @@ TEST_CASE("the size of the chunks of a walk changes nothing") {
   for (size_t bytes : {size_t{1}, size_t{600000}, size_t{1500000}}) {
     Session small(backbone, heads, device.kernels(), bytes);
     CHECK(distance(device.values(method->explain(small, images, targets).map), want) < 1e-6);
+  }
+}
+
+// Conservation reads every cut, so that all values are kept.
+TEST_CASE("GradCAM keeps nothing below its layer, and its maps are the same") {
+  TestDevice device;
+  const Folded backbone = test::small_resnet();
+  const Tensor images = device.tensor({2, 32, 32, 3}, test::formula_images(2, 32));
+  const std::vector<int> targets = {0, 4, 9, 2, 7, 5};
+  for (const char* layer : {"features", "layer3.2.conv2", "layer2.0.conv1"}) {
+    CAPTURE(layer);
+    const AttributionPtr method = make_attribution("gradcam", {{"layer", layer}});
+    Session whole(backbone, three_heads(), device.kernels()), upper(backbone, three_heads(), device.kernels());
+    const std::vector<float> want = device.values(method->explain(whole, images, targets, {{}, true}).map);
+    CHECK(distance(device.values(method->explain(upper, images, targets).map), want) < 1e-6);
+    CHECK(upper.bytes() < whole.bytes() * 2 / 3);
+  }
+}
+
+TEST_CASE("a pass refuses walks below its floor") {
+  TestDevice device;
+  Session session(test::small_resnet(), three_heads(), device.kernels());
+  const WalkPlan plan{.name = "upper", .composite = {}, .pins = {"layer3.0.conv1"}, .floor = "layer3.0.conv1"};
+  const Pass pass = session.forward(device.tensor({1, 32, 32, 3}, test::formula_images(1, 32)), plan);
+  const std::vector<int> target = {5};
+  const Tap end{pass.graph().find("layer3.0.conv1"), Tap::Keep::message};
+  CHECK(session.walk(pass, target, {}, std::span(&end, 1)).at(end.node).data.count() > 0);
+  const Tap below{pass.graph().find("layer1.0.conv1"), Tap::Keep::message};
+  CHECK_THROWS_WITH_AS(session.walk(pass, target, {}, std::span(&below, 1)),
+                       doctest::Contains("kept nothing below 'layer3.0.conv1'"), Error);
+}
+
+TEST_CASE("heads may pool before their last 1x1 convolution: the same logits and gradients") {
+  TestDevice device;
+  const Folded backbone = test::small_resnet();
+  const Tensor images = device.tensor({2, 32, 32, 3}, test::formula_images(2, 32));
+  const std::vector<int> targets = {0, 4, 9, 2};
+  Session session(backbone, three_heads(), device.kernels());
+  const WalkPlan as_built{"as built", {}, {}};
+  const Pass pass = session.forward(images, as_built);
+  const Tap tap{pass.graph().find("model_input"), Tap::Keep::message};
+  const RelevanceTrace trace = session.walk(pass, targets, {}, std::span(&tap, 1));
+  const Explanation pooled = make_attribution("gradient", {})->explain(session, images, targets);
+  CHECK(distance(device.values(pooled.raw), device.values(trace.at(tap.node).data)) < 1e-5);
+  CHECK(distance(pooled.logits, session.target_logits(pass, targets)) < 1e-5);
+  WalkPlan pooling = as_built;
+  pooling.pool_first = true;
+  const Graph& graph = session.forward(images, pooling).head(0).graph();
+  CHECK(graph.node(graph.find("head")).shape == Shape{2, 1, 1, 10});
+  CHECK(graph.node(graph.find("head")).inputs[0] == graph.find("head.pool"));
+}
+
+TEST_CASE("only 1x1 convolutions that end in a global pool trade places with it") {
+  const auto pooled = [](int64_t kernel, bool relu_between, PoolParams pool) {
+    Graph graph;
+    Value x = test::conv(graph, graph.input("features", {2, 6, 6, 4}, true), "first", 5, 1, true);
+    x = test::conv(graph, relu(graph, x, "relu"), "last", 3, kernel, true);
+    if (relu_between) x = relu(graph, x, "between");
+    graph.alias("head", x);
+    graph.add(std::make_shared<AvgPoolOp>(pool), {x}, "pool");
+    return pool_first(graph);
+  };
+  const Graph moved = pooled(1, false, {});
+  CHECK(moved.node(moved.find("first")).shape == Shape{2, 6, 6, 5});
+  CHECK(moved.node(moved.find("pool")).shape == Shape{2, 1, 1, 5});
+  CHECK(moved.node(moved.find("head")).shape == Shape{2, 1, 1, 3});
+  CHECK(moved.find("head") == moved.find("last"));
+  for (const Graph& kept : {pooled(3, false, {}), pooled(1, true, {}), pooled(1, false, {.window = 2, .stride = 2})}) {
+    CHECK(kept.node(kept.find("last")).shape == Shape{2, 6, 6, 3});
+    CHECK(kept.node(kept.find("pool")).shape[3] == 3);
   }
 }
 

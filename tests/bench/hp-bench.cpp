@@ -49,6 +49,7 @@ void measure(const Arguments& arguments, bool kernels_only) {
 void run_once(const Arguments& arguments) {
   CpuKernels kernels({.threads = arguments.threads});
   Workshop workshop(model_of(arguments.works), arguments.works.sides, kernels);
+  workshop.keep_only(work_named(arguments.once));
   workshop.run(work_named(arguments.once));
   fmt::print("{:.0f}\n", peak_memory());
 }

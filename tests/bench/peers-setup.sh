@@ -15,7 +15,8 @@ install() { "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cac
 
 install numpy==2.4.6 pillow typing-extensions sympy networkx jinja2 fsspec filelock tqdm safetensors==0.8.0 \
   "setuptools<81" packaging
-install --no-deps torch==2.15.0 torchvision==0.29.2 zennit==0.5.1 captum==0.9.0
+# NCCL as torch asks for it, always: a toolkit's may be older and lack symbols.
+install --no-deps torch==2.15.0 torchvision==0.29.2 zennit==0.5.1 captum==0.9.0 nvidia-nccl-cu13==2.30.7
 install --no-deps onnx==1.23.2 onnxruntime==1.32.0 openvino==2026.4.1
 install protobuf flatbuffers ml-dtypes matplotlib  # no openvino-telemetry: it leaves a child process behind
 
@@ -26,7 +27,7 @@ needed=(libcudart.so.13:nvidia-cuda-runtime libcublas.so.13:nvidia-cublas libcud
   libcufft.so.12:nvidia-cufft libcurand.so.10:nvidia-curand libcusolver.so.12:nvidia-cusolver
   libcusparse.so.12:nvidia-cusparse libnvJitLink.so.13:nvidia-nvjitlink libnvrtc.so.13:nvidia-cuda-nvrtc
   libcupti.so.13:nvidia-cuda-cupti libnvtx3interop.so.1:nvidia-nvtx libcufile.so.0:nvidia-cufile
-  libcusparseLt.so.0:nvidia-cusparselt-cu13 libnvshmem_host.so.3:nvidia-nvshmem-cu13 libnccl.so.2:nvidia-nccl-cu13)
+  libcusparseLt.so.0:nvidia-cusparselt-cu13 libnvshmem_host.so.3:nvidia-nvshmem-cu13)
 for pair in "${needed[@]}"; do
   present "${pair%%:*}" || install --no-deps "${pair#*:}"
 done

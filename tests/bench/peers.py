@@ -109,6 +109,9 @@ def main():
     configuration = {"network": options.network, "size": options.size, "grid": options.grid,
                      "threads": options.threads, "build": hashlib.sha256(hp_bench.read_bytes()).hexdigest()[:16]}
     state = State(options.state, configuration)
+    command = "tests/bench/peers.py " + " ".join(sys.argv[1:])
+    if command not in state.commands:
+        state.commands.append(command)
     folder = options.state.parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     weights, converted, onnx = prepare_files(options, folder)
@@ -141,8 +144,7 @@ def main():
     if with_experiment:
         experiment.measure(state, options, folder)
     output = options.output or ROOT / f"docs/results/speed-{slug(state.machine['cpu'])}.md"
-    command = "tests/bench/peers.py " + " ".join(sys.argv[1:])
-    output.write_text(page.page(state, command))
+    output.write_text(page.page(state))
     say(f"{output}" + ("" if complete else "; the budget is used up, the same command goes on"))
 
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/error.h"
+#include "runtime/sliced_executor.h"
 #include "runtime/text.h"
 
 namespace hp::bench {
@@ -186,19 +187,19 @@ struct Workshop::Forward {
       : graph(folded.graph.with_batch(batch)),
         head(std::move(classifier)),
         head_graph(head.graph.with_batch(batch)),
-        backbone(graph, on_device, kernels, Keep::outputs),
+        backbone(graph, on_device, kernels, "features"),
         logits(head_graph, head.parameters, kernels, Keep::outputs) {}
 
   Tensor run(const Tensor& image) {
-    const Activations features = backbone.run(image);
-    last = logits.run(features.value(graph.find("features")));
+    last = logits.run(backbone.run(image));
     return last.value(head_graph.find("logits"));
   }
 
   Graph graph;
   Head head;
   Graph head_graph;
-  Executor backbone, logits;
+  SlicedExecutor backbone;
+  Executor logits;
   Activations last;
 };
 
@@ -206,6 +207,11 @@ Workshop::Workshop(Model model, Sides sides, CpuKernels& kernels)
     : model_(std::move(model)), sides_(sides), kernels_(kernels), training_(kernels) {}
 
 Workshop::~Workshop() = default;
+
+void Workshop::keep_only(const WorkSpec& work) {
+  work.kind == Kind::forward ? void(forward(work)) : void(place(work));
+  model_.parameters = {};
+}
 
 void Workshop::clear() {
   places_.clear();

@@ -51,6 +51,8 @@ class Workshop {
   // What the work finds out: logits [batch, classes], a map [rows, height, width], or losses, in host memory.
   Tensor result(const WorkSpec&);
   double flops(const WorkSpec&);  // of a forward work
+  // Makes what `work` needs and forgets the file's weights, as a program that does nothing else would.
+  void keep_only(const WorkSpec& work);
   // Gives back the memory of all works.
   void clear();
 

@@ -46,28 +46,64 @@ KernelCase stabilised_ratio_case(int64_t n, int64_t period, float epsilon, bool 
               }};
 }
 
-// The rule as attribution.md B.2 words it, from which runtime/kernels.h derives the two ratios: for x >= 0,
-// s [x w + gamma (x w)^(sgn z)] = x (ratio w + ratio_positive w+), as w- = w - w+.
-KernelCase gamma_ratios_case(int64_t n, float epsilon, float gamma, bool with_numerator) {
+KernelCase scale_by_ratio_case(int64_t n, int targets, float epsilon, bool with_numerator) {
+  return {
+      .name =
+          fmt::format("scale_by_ratio {} targets {} epsilon {}{}", n, targets, epsilon, with_numerator ? "" : " of 1"),
+      .inputs = {per_target(uniform(targets * n, -1, 1, 17)), uniform(n, -1, 1, 18), with_zeros(n, 19)},
+      .outputs = {per_target(output(targets * n))},
+      .call =
+          [=](Kernels& k, const Arguments& a) {
+            k.scale_by_ratio(a.targets * n, n, epsilon, a.in(0), with_numerator ? a.in(1) : nullptr, a.in(2), a.out(0));
+          },
+      .reference =
+          [=](const Values& in, Values& out) {
+            for (size_t i = 0; i < out[0].size(); ++i) {
+              const double d = stabilised(in[2][i % n], epsilon);
+              out[0][i] = d == 0 ? 0 : in[0][i] * (with_numerator ? in[1][i % n] : 1) / d;
+            }
+          },
+      .targets = targets};
+}
+
+// The rule as attribution.md B.2 words it, from which runtime/kernels.h derives ratio and messages: for x >= 0 and a
+// message m, m s [x w + gamma (x w)^(sgn z)] = x (y w + y_positive w+), as w- = w - w+.
+KernelCase gamma_ratio_case(int64_t n, float epsilon, float gamma, bool with_numerator) {
   const Array z = with_zeros(n, 3);
-  return {.name = fmt::format("gamma_ratios {} gamma {}{}", n, gamma, with_numerator ? "" : " of 1"),
+  return {.name = fmt::format("gamma_ratio {} gamma {}{}", n, gamma, with_numerator ? "" : " of 1"),
           .inputs = {uniform(n, -1, 1, 4), z, bound_of(z, false, 5)},
-          .outputs = {output(n), output(n)},
+          .outputs = {output(n)},
           .call =
               [=](Kernels& k, const Arguments& a) {
-                k.gamma_ratios(n, epsilon, gamma, with_numerator ? a.in(0) : nullptr, a.in(1), a.in(2), a.out(0),
-                               a.out(1));
+                k.gamma_ratio(n, epsilon, gamma, with_numerator ? a.in(0) : nullptr, a.in(1), a.in(2), a.out(0));
               },
           .reference =
               [=](const Values& in, Values& out) {
                 for (int64_t i = 0; i < n; ++i) {
                   const double z = in[1][i], positive = in[2][i], negative = z - positive;
                   const double d = z + gamma * (z > 0 ? positive : negative);
-                  const double s = z == 0 ? 0 : (with_numerator ? in[0][i] : 1) / stabilised(d, epsilon);
+                  out[0][i] = z == 0 ? 0 : (with_numerator ? in[0][i] : 1) / stabilised(d, epsilon);
+                }
+              }};
+}
+
+KernelCase gamma_messages_case(int64_t n, int targets, float gamma) {
+  return {.name = fmt::format("gamma_messages {} targets {} gamma {}", n, targets, gamma),
+          .inputs = {per_target(uniform(targets * n, -1, 1, 20)), with_zeros(n, 21), uniform(n, -1, 1, 22)},
+          .outputs = {per_target(output(targets * n)), per_target(output(targets * n))},
+          .call =
+              [=](Kernels& k, const Arguments& a) {
+                k.gamma_messages(a.targets * n, n, gamma, a.in(0), a.in(1), a.in(2), a.out(0), a.out(1));
+              },
+          .reference =
+              [=](const Values& in, Values& out) {
+                for (size_t i = 0; i < out[0].size(); ++i) {
+                  const double z = in[1][i % n], s = in[0][i] * in[2][i % n];
                   out[0][i] = z > 0 ? s : s * (1.0 + gamma);
                   out[1][i] = z > 0 ? s * gamma : -s * gamma;
                 }
-              }};
+              },
+          .targets = targets};
 }
 
 // For any sign: (x w)^+- = (x w +- |x| |w|) / 2.
@@ -140,17 +176,21 @@ std::vector<KernelCase> relevance_cases() {
   std::vector<KernelCase> cases;
   for (const int64_t n : {int64_t{1}, int64_t{7}, int64_t{64}, int64_t{1003}, int64_t{20000}, large}) {
     for (const bool with_numerator : {true, false}) {
-      cases.push_back(gamma_ratios_case(n, 1e-6f, 0.25f, with_numerator));
+      cases.push_back(gamma_ratio_case(n, 1e-6f, 0.25f, with_numerator));
+      cases.push_back(scale_by_ratio_case(n, n == large ? 1 : 3, 1e-6f, with_numerator));
       cases.push_back(gamma_ratios_any_case(n, 1e-6f, 0.25f, with_numerator));
       cases.push_back(stabilised_ratio_case(n, n, 1e-6f, with_numerator));
     }
-    cases.push_back(gamma_ratios_case(n, 0.1f, 0, true));
+    cases.push_back(gamma_ratio_case(n, 0.1f, 0, true));
+    cases.push_back(gamma_messages_case(n, n == large ? 1 : 3, 0.25f));
     cases.push_back(gamma_ratios_any_case(n, 0.1f, 2, true));
   }
   cases.push_back(stabilised_ratio_case(64 * 17, 17, 0.1f, true));
   cases.push_back(stabilised_ratio_case(3 * 1003, 1003, 1e-6f, true));
   cases.push_back(stabilised_ratio_case(1001, 1, 0.1f, true));
   cases.push_back(stabilised_ratio_case(1003, 1003, 0, true));
+  cases.push_back(scale_by_ratio_case(1003, 2, 0, true));
+  cases.push_back(gamma_messages_case(1003, 2, 0));
   cases.push_back(stabilised_ratio_case(3 * 64, 64, 0, false));
   for (const int64_t n : {1, 7, 64, 1003, 20000}) {
     for (const float beta : {0.0f, 1.0f, -0.5f}) {

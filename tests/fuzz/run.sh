@@ -32,10 +32,12 @@ for target in "${targets[@]}"; do
 done
 
 one() {
-  local log=build/fuzz/$1.log
-  if "build/fuzz/tests/fuzz/fuzz_$1" -max_total_time="$2" -timeout=10 -rss_limit_mb=2048 -max_len=16384 \
-    -print_final_stats=1 -artifact_prefix="build/fuzz/findings/$1-" "build/fuzz/corpus/$1" >"$log" 2>&1; then
-    printf '%-12s %s\n' "$1" "$(grep -o 'Done .*' "$log" | tail -1), $(grep -o 'cov: [0-9]*' "$log" | tail -1)"
+  local log=build/fuzz/$1.log code=0
+  "build/fuzz/tests/fuzz/fuzz_$1" -max_total_time="$2" -timeout=10 -rss_limit_mb=2048 -max_len=16384 \
+    -print_final_stats=1 -artifact_prefix="build/fuzz/findings/$1-" "build/fuzz/corpus/$1" >"$log" 2>&1 || code=$?
+  times >>"$log"  # the second line: of the program, user and system
+  if [[ $code == 0 ]]; then
+    printf '%-12s %s\n' "$1" "$(grep -o 'Done .*' "$log" | tail -1), $(grep -o 'cov: [0-9]*' "$log" | tail -1), processor $(tail -1 "$log")"
   else
     printf '%-12s FINDING\n' "$1"
     tail -n 60 "$log"

@@ -74,8 +74,11 @@ TEST_CASE("a NaN denominator or output makes the ratios NaN") {
   only_there(run_kernel({ones, x}, 120, [](Kernels& k, const Arguments& a) {
     k.stabilised_ratio(120, 120, 1e-6f, a.in(0), a.in(1), a.out(0));
   }));
-  only_there(run_kernel({ones, x}, 240, [](Kernels& k, const Arguments& a) {
-    k.gamma_ratios(120, 1e-6f, 0.25f, a.in(0), a.in(1), a.in(0), a.out(0), a.out(0) + 120);
+  only_there(run_kernel({ones, x}, 120, [](Kernels& k, const Arguments& a) {
+    k.scale_by_ratio(120, 120, 1e-6f, a.in(0), a.in(0), a.in(1), a.out(0));
+  }));
+  only_there(run_kernel({ones, x}, 120, [](Kernels& k, const Arguments& a) {
+    k.gamma_ratio(120, 1e-6f, 0.25f, a.in(0), a.in(1), a.in(0), a.out(0));
   }));
   only_there(run_kernel({ones, x}, 240, [](Kernels& k, const Arguments& a) {
     k.gamma_ratios_any(120, 1e-6f, 0.25f, a.in(0), a.in(1), a.in(0), a.out(0), a.out(0) + 120);

@@ -7,6 +7,7 @@
 #include "kernels/cpu/cpu_kernels.h"
 #include "runtime/error.h"
 #include "runtime/fold.h"
+#include "runtime/sliced_executor.h"
 #include "tests/support/small_nets.h"
 
 using namespace hp;
@@ -56,6 +57,32 @@ TEST_CASE("folding: same logits, old names, also with negative scales") {
   CHECK_FALSE(folded.graph.contains("bn3.weight"));
   const Graph other = folded.graph.with_batch(5);
   CHECK(other.find("bn3") == other.find("conv3"));
+}
+
+TEST_CASE("executor: a batch in slices is the batch, a rest included, and takes less memory") {
+  CpuKernels kernels;
+  const Graph unfolded = small_resnet(7);
+  const Folded folded = fold_batch_norm(unfolded, formula_parameters(unfolded));
+  const Tensor image = formula_tensor("image", {7, 8, 8, 3});
+  const std::vector<int> pins{folded.graph.find("relu3")};
+  const size_t one = Plan(folded.graph.with_batch(1), Keep::outputs, pins).bytes();
+  SlicedExecutor whole(folded.graph, folded.parameters, kernels, "relu3");
+  CHECK(whole.slice() == 7);
+  const Tensor want = whole.run(image);
+  Executor plain(folded.graph, folded.parameters, kernels, Keep::outputs, pins);
+  CHECK(same_bits(want, plain.run(image).value(pins[0])));
+  for (const int64_t slice : {3, 1}) {
+    SlicedExecutor sliced(folded.graph, folded.parameters, kernels, "relu3", static_cast<size_t>(slice) * one);
+    CHECK(sliced.slice() == slice);
+    const Tensor got = sliced.run(image);
+    CHECK(got.shape() == want.shape());
+    CHECK(relative_error(got, want) < 1e-6);
+    const size_t bytes = sliced.context().scratch.bytes();
+    CHECK(same_bits(sliced.run(image), got));
+    CHECK(sliced.context().scratch.bytes() <= 2 * bytes);  // a result that the caller holds is left alone
+  }
+  CHECK(SlicedExecutor(folded.graph, folded.parameters, kernels, "relu3", 1).slice() == 1);
+  CHECK_THROWS_WITH_AS(whole.run(image.rows(0, 3)), doctest::Contains("another batch"), Error);
 }
 
 TEST_CASE("executor: passes own their arenas, and a steady state allocates nothing") {

@@ -72,6 +72,25 @@ TEST_CASE("plan: what is fused, and what pinning forbids") {
   CHECK(walk.holder(c2.index) == c2.index);
   CHECK(walk.readable(c2.index));
 
+  // A walk that ends at the sum reads neither the branch nor what is below it.
+  const std::vector<int> end{sum.index};
+  const Plan top(g, Keep::everything, end, sum.index);
+  CHECK(step_of(top, c2.index)->addend == r1.index);
+  CHECK(step_of(top, c2.index)->result == sum.index);
+  CHECK(top.readable(sum.index));
+  CHECK(top.readable(r2.index));
+  CHECK_FALSE(top.readable(c2.index));
+  CHECK_FALSE(top.readable(r1.index));
+
+  // One that ends at the branch still reads both inputs of the addition above it.
+  const std::vector<int> branch{c2.index};
+  const Plan middle(g, Keep::everything, branch, c2.index);
+  CHECK(middle.steps().size() == 3);
+  CHECK(middle.readable(c2.index));
+  CHECK(middle.readable(r1.index));
+  CHECK(middle.floor() == c2.index);
+  CHECK(inference.floor() == g.size());
+
   const std::vector<int> pins{c1, sum.index};
   const Plan pinned(g, Keep::everything, pins);
   CHECK(pinned.steps().size() == 5);

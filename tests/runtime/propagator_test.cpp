@@ -115,6 +115,30 @@ TEST_CASE_FIXTURE(Fixture, "walk: two entries add up, inner messages can be seed
   CHECK_THROWS_AS(summed.at(middle), Error);
 }
 
+TEST_CASE_FIXTURE(Fixture, "walk: a message goes where its tap says, and a tapped entry is its own message") {
+  const Activations pass = executor.run(image);
+  Propagator propagator(net.graph, Composite(), kernels);
+  const Entry e = entry({2, 4});
+  const Tap tap{input, Tap::Keep::message};
+  const Tensor want = propagator.run(pass, {&e, 1}, {&tap, 1}).at(input).data;
+  const Tensor place = Tensor::host(want.shape());
+  const Tap placed{input, Tap::Keep::message, place};
+  const RelevanceTrace trace = propagator.run(pass, {&e, 1}, {&placed, 1});
+  CHECK(trace.at(input).data.floats() == place.floats());
+  CHECK(same_bits(place, want));
+  const Tap small{input, Tap::Keep::message, place.rows(0, 1)};
+  CHECK_THROWS_WITH_AS(propagator.run(pass, {&e, 1}, {&small, 1}), doctest::Contains("does not fit its place"), Error);
+  const std::vector<Tap> both{{logits, Tap::Keep::message}, {input, Tap::Keep::message}};
+  const RelevanceTrace shared = propagator.run(pass, {&e, 1}, both);
+  CHECK(shared.at(logits).data.floats() == e.message.data.floats());
+  CHECK(same_bits(shared.at(input).data, want));
+  // Two entries at one node add up: neither of them is the message.
+  const std::vector<Entry> twice{e, e};
+  const RelevanceTrace sum = propagator.run(pass, twice, {both.data(), 1});
+  CHECK(sum.at(logits).data.floats() != e.message.data.floats());
+  CHECK(sum.at(logits).data.floats()[2] == 2 * e.message.data.floats()[2]);
+}
+
 TEST_CASE_FIXTURE(Fixture, "walk: a steady state allocates nothing") {
   const Activations pass = executor.run(image);
   Propagator propagator(net.graph, Composite(), kernels);

@@ -261,6 +261,16 @@ TEST_CASE("elements: views reach exactly their storage") {
   StridedView transposed{.shape = {3, 2}, .strides = {1, 3}};
   const Tensor tensor = read_elements(ElementType::f32, bytes_of(data), transposed);
   CHECK(std::vector<float>(tensor.floats(), tensor.floats() + 6) == std::vector<float>{0, 3, 1, 4, 2, 5});
+  // Contiguous arrays are copied in one piece, with axes of one element whatever their strides, and from an offset.
+  const auto read = [&](ElementType type, const std::string& from, const StridedView& view) {
+    const Tensor some = read_elements(type, bytes_of(from), view);
+    return std::vector<float>(some.floats(), some.floats() + some.count());
+  };
+  const StridedView lone_axes{.shape = {2, 1, 2, 1}, .strides = {2, 77, 1, 99}, .offset = 1};
+  CHECK(read(ElementType::f32, data, lone_axes) == std::vector<float>{1, 2, 3, 4});
+  CHECK(read(ElementType::f64, raw<double>({0, 1, 2, 3, 4, 5}), lone_axes) == std::vector<float>{1, 2, 3, 4});
+  CHECK(read(ElementType::f32, data, {.shape = {2, 2}, .strides = {3, 1}}) == std::vector<float>{0, 1, 3, 4});
+  CHECK(read(ElementType::f32, data, {.shape = {}, .offset = 5}) == std::vector<float>{5});
   const auto fits = [](StridedView view) { return view.fits(6); };
   CHECK(fits(transposed));
   CHECK(fits({.shape = {2, 1000}, .strides = {5, 0}}));

@@ -104,17 +104,14 @@ Tensor FeatureExtractor::features(const Tensor& images) {
   require(shape[1] == network_.shape.height && shape[2] == network_.shape.width,
           "[experiment] images of the wrong size; got {}x{}; expected {}x{}: set data.preprocess", shape[2], shape[1],
           network_.shape.width, network_.shape.height);
-  Sized& sized = by_batch_[shape[0]];
-  if (!sized.executor) {
-    sized.graph = network_.folded.graph.with_batch(shape[0]);
-    sized.executor = std::make_unique<Executor>(sized.graph, parameters_, kernels_, Keep::outputs,
-                                                std::vector<int>{sized.graph.find("features")});
+  std::unique_ptr<SlicedExecutor>& executor = by_batch_[shape[0]];
+  if (!executor) {
+    executor =
+        std::make_unique<SlicedExecutor>(network_.folded.graph.with_batch(shape[0]), parameters_, kernels_, "features");
   }
-  Context context = sized.executor->context();
-  const Tensor input = context.scratch.take(shape);
+  const Tensor input = executor->context().scratch.take(shape);
   kernels_.upload(images.floats(), images.bytes(), input.floats());
-  last_ = sized.executor->run(input);
-  return last_.value(sized.graph.find("features"));
+  return executor->run(input);
 }
 
 }  // namespace hp

@@ -7,8 +7,8 @@
 #include <string>
 
 #include "models/backbone.h"
-#include "runtime/executor.h"
 #include "runtime/fold.h"
+#include "runtime/sliced_executor.h"
 #include "tools/experiment/experiment.h"
 
 namespace hp {
@@ -42,15 +42,10 @@ class FeatureExtractor {
   Tensor features(const Tensor& images);
 
  private:
-  struct Sized {
-    Graph graph;
-    std::unique_ptr<Executor> executor;
-  };
   const Network& network_;
   Kernels& kernels_;
   Parameters parameters_;
-  std::map<int64_t, Sized> by_batch_;
-  Activations last_;
+  std::map<int64_t, std::unique_ptr<SlicedExecutor>> by_batch_;
 };
 
 }  // namespace hp

@@ -14,6 +14,7 @@ class Match:
         self.hp, self.peers, self.state, self.works, self.folder = hp, peers, state, works, folder
         self.meter = LoadMeter([hp, *peers.values()])
         self.variants = {}  # work: [(library, variant)]
+        self.warm = set()  # (work, contestant) that these processes have done once: a command that goes on has new ones
 
     # --- before anything is timed
 
@@ -123,6 +124,8 @@ class Match:
             calls, warm = plan.calls_of(statistics.median(known) / self.times(work, contestant))
         else:
             calls, warm = 1, 1
+        if (work, contestant) not in self.warm:
+            warm = 1
         self.meter.start()
         if contestant == "hp":
             answer = self.hp.ask(f"run {work} {calls} {warm}")
@@ -130,6 +133,7 @@ class Match:
         else:
             library, variant = contestant.split("|")
             answer = self.peers[library].ask(f"run {work}|{variant}|{calls}|{warm}")
+        self.warm.add((work, contestant))
         self.state.add(work, contestant, answer["seconds"], self.meter.others())
 
     def drop_slow_variants(self, work):

@@ -7,26 +7,27 @@ from . import plan
 QUIET = 0.03  # of all processor time may go to other programs while something is timed
 
 
-def page(state, command):
+def page(state):
     machine = state.machine
     median_load, largest_load = state.others()
     lines = [f"# Speed on {machine['cpu']}", ""]
     if median_load > QUIET:
         lines += [f"**Not final: the machine was busy.** Other programs took {median_load:.0%} of its processors (median "
                   "over all turns), so only ratios of minima mean something here.", ""]
-    lines += introduction(state, machine, median_load, largest_load, command)
+    lines += introduction(state, machine, median_load, largest_load)
     lines += own_table(state) + peer_table(state) + process_table(state) + experiment_table(state) + agreement(state)
     return "\n".join(lines) + "\n"
 
 
-def introduction(state, machine, median_load, largest_load, command):
+def introduction(state, machine, median_load, largest_load):
     versions = ", ".join(f"{name} {version}" for name, version in sorted(state.versions.items()))
     peaks = [limit["peak"] * 1e-9 for limit in state.limits] or [0]
     copies = [limit["copy"] * 1e-9 for limit in state.limits] or [0]
     return [
         f"{state.configuration['network']}, images of {state.configuration['size']}, grids of "
         f"{state.configuration['grid']} pixels, float32, {machine['threads']} of {machine['cores']} cores, "
-        f"{machine['instruction_set']}. Measured {datetime.date.today():%Y-%m-%d} by", "", f"    {command}", "",
+        f"{machine['instruction_set']}. Measured {datetime.date.today():%Y-%m-%d} by", "",
+        *(f"    {command}" for command in state.commands), "",
         "Everybody has the same weights (by formula), pixels and number of threads, and takes turns in the same minutes: "
         "every round lets hp and each peer do the work once, in another order, while the others are stopped. Of each "
         "peer the faster of its variants counts (NCHW or channels_last, batch sizes). Times are minimum and median over "

@@ -13,7 +13,7 @@ class State:
         self.path = pathlib.Path(path)
         self.data = {"configuration": configuration, "samples": {}, "rounds": {}, "agreement": {}, "failures": {},
                      "dropped": [], "limits": [], "processes": {}, "experiment": [], "seconds": 0.0, "machine": {},
-                     "versions": {}, "works": [], "flops": {}}
+                     "versions": {}, "works": [], "flops": {}, "commands": []}
         if self.path.exists():
             earlier = json.loads(self.path.read_text())
             if earlier.get("configuration") != configuration:
