@@ -33,6 +33,7 @@ void ImageInputs::begin_epoch(int64_t epoch, std::span<const int64_t> order, siz
   loading.augmentation = options_.augmentation;
   loading.augmentation_seed = options_.seed;
   loading.epoch = static_cast<uint64_t>(epoch);
+  loading.observer = options_.observer;
   loading.on_unreadable = [this](const Unreadable& picture) {
     if (unreadable_.insert(picture.index).second && options_.on_unreadable) options_.on_unreadable(picture);
   };

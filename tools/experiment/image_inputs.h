@@ -16,6 +16,7 @@ struct ImageInputOptions {
   uint64_t seed = 0;
   int64_t batch = 32;
   int workers = 1;
+  Observer* observer = nullptr;                          // as LoaderOptions has it
   std::function<void(const Unreadable&)> on_unreadable;  // once for each picture, whatever the epochs
 };
 

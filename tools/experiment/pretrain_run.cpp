@@ -190,7 +190,7 @@ std::optional<PretrainingResult> pretrain(const PretrainRun& run) {
   }
   const Preprocess preprocess = preprocess_of(preprocessing_of(spec).dump(), run.experiment.preprocess);
   ImageInputs inputs(*run.train.images, {preprocess, spec.augmentation, run.experiment.seed, spec.recipe.batch_size,
-                                         run.experiment.workers, [&](const Unreadable& image) {
+                                         run.experiment.workers, run.kernels.observer(), [&](const Unreadable& image) {
                                            run.journal.warn(fmt::format("skipped {}: {}", image.id, image.reason));
                                          }});
   TrainedNetwork network = fresh_network(run.experiment, *run.train.images, inputs.row_shape());

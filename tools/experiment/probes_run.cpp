@@ -82,10 +82,11 @@ std::unique_ptr<TrainingInputs> inputs_of(const FeatureRun& run, const SplitData
   const Experiment& experiment = run.experiment;
   if (!experiment.augmentation.active()) return std::make_unique<FeatureInputs>(*train.features);
   auto pictures = std::make_unique<ImageInputs>(
-      *train.images, ImageInputOptions{run.network.preprocess, experiment.augmentation, experiment.seed,
-                                       experiment.recipe.batch_size, experiment.workers, [&](const Unreadable& image) {
-                                         run.journal.warn(fmt::format("skipped {}: {}", image.id, image.reason));
-                                       }});
+      *train.images,
+      ImageInputOptions{run.network.preprocess, experiment.augmentation, experiment.seed, experiment.recipe.batch_size,
+                        experiment.workers, run.kernels.observer(), [&](const Unreadable& image) {
+                          run.journal.warn(fmt::format("skipped {}: {}", image.id, image.reason));
+                        }});
   return std::make_unique<AugmentedFeatures>(run.network, std::move(pictures), pooled_features(experiment),
                                              experiment.batch_size, run.kernels);
 }

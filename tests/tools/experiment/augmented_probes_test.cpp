@@ -21,8 +21,8 @@ json augmented_experiment(const fs::path& folder) {
   json experiment = grid_experiment(folder);
   experiment["attributions"] = experiment["evaluations"] = json::array();
   experiment["probes"] = json::parse(R"([{"name": "linear-ce"}, {"name": "mlp2-bce", "head": "mlp", "layers": 2,
-      "hidden": 8, "loss": "bce", "learning_rate": 0.5}])");
-  experiment["training"] = {{"epochs", 3}, {"batch_size", 20}};
+      "hidden": 8, "loss": "bce", "learning_rate": 0.2}])");
+  experiment["training"] = {{"epochs", 3}, {"batch_size", 20}, {"learning_rate", 0.01}};
   experiment["training"]["augment"] = {{"crop", "padded"}, {"padding", 4}, {"flip", 0.5}};
   return experiment;
 }
@@ -62,7 +62,7 @@ TEST_CASE("augmented probes: rows are the backbone's features of the augmented p
   CpuKernels kernels({.threads = 1});
   const auto inputs = [&](bool pooled, int64_t backbone_batch) {
     auto pictures = std::make_unique<ImageInputs>(
-        *train.images, ImageInputOptions{network.preprocess, experiment.augmentation, 3, 20, 2, {}});
+        *train.images, ImageInputOptions{network.preprocess, experiment.augmentation, 3, 20, 2, nullptr, {}});
     return AugmentedFeatures(network, std::move(pictures), pooled, backbone_batch, kernels);
   };
   AugmentedFeatures maps = inputs(false, 20), means = inputs(true, 20), parts = inputs(false, 7);

@@ -77,7 +77,7 @@ void check_same_results(const fs::path& output, const fs::path& whole) {
   CHECK(files.size() > 50);
   CHECK(files_below(output, parts) == files);
   files.insert(files.end(), {"records.csv", "results.csv", "experiment.json"});
-  for (const std::string& file : files) CHECK_MESSAGE(read_file(output / file) == read_file(whole / file), file);
+  for (const std::string& file : files) CHECK_MESSAGE((read_file(output / file) == read_file(whole / file)), file);
 }
 
 json evaluation_experiment(const fs::path& folder) {
