@@ -3,6 +3,7 @@ import datetime
 import statistics
 
 from . import plan
+from .state import BUSY
 
 QUIET = 0.03  # of all processor time may go to other programs while something is timed
 
@@ -34,7 +35,8 @@ def introduction(state, machine, median_load, largest_load):
         "the rounds, of the whole work.", "",
         f"Peak of a multiply-add loop {max(peaks):.0f} GFLOP/s (worst round {min(peaks):.0f}), copies in memory "
         f"{max(copies):.0f} GB/s. Other programs took {median_load:.1%} of the processors (median of the turns; "
-        f"{largest_load:.0%} at most). {versions}.", ""]
+        f"{largest_load:.0%} at most; {state.set_aside()} samples taken beside more than {BUSY:.0%} are set aside). "
+        f"{versions}.", ""]
 
 
 def own_table(state):

@@ -5,6 +5,9 @@ import pathlib
 import statistics
 
 
+BUSY = 0.2  # share of all processors
+
+
 class State:
     """samples: {work: {contestant: [[seconds, others' share of the processors], ...]}}; a contestant is "hp" or
     "library|variant"."""
@@ -37,7 +40,13 @@ class State:
         os.replace(temporary, self.path)
 
     def seconds_of(self, work, contestant):
-        return [value for value, _ in self.samples.get(work, {}).get(contestant, [])]
+        """Without those taken while other programs had more than BUSY of the processors, unless there are no others."""
+        samples = self.samples.get(work, {}).get(contestant, [])
+        undisturbed = [value for value, others in samples if others <= BUSY]
+        return undisturbed or [value for value, _ in samples]
+
+    def set_aside(self):
+        return sum(others > BUSY for work in self.samples.values() for samples in work.values() for _, others in samples)
 
     def contestants(self, work):
         return list(self.samples.get(work, {}))
