@@ -159,17 +159,16 @@ std::vector<int64_t> FeatureCache::skipped() const {
 void FeatureCache::gather(std::span<const int64_t> rows, float* out) const {
   const FeatureLayout& layout = manifest_.layout;
   const int64_t floats = layout.row.count();
-  for (const int64_t row : rows) {
+  for_each_row(rows, layout.row_bytes(), [&](int64_t i, int64_t row) {
     const int64_t stored = sample(row);
     const Shard& shard = shards_[static_cast<size_t>(stored / layout.rows_per_shard)];
     const std::byte* data = shard.data + (stored % layout.rows_per_shard) * layout.row_bytes();
     if (layout.dtype == DType::float32) {
-      std::memcpy(out, data, static_cast<size_t>(layout.row_bytes()));
+      std::memcpy(out + i * floats, data, static_cast<size_t>(layout.row_bytes()));
     } else {
-      widen(data, floats, out);
+      widen(data, floats, out + i * floats);
     }
-    out += floats;
-  }
+  });
 }
 
 }  // namespace hp

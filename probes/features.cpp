@@ -6,6 +6,14 @@
 
 namespace hp {
 
+void for_each_row(std::span<const int64_t> rows, int64_t row_bytes,
+                  const std::function<void(int64_t index, int64_t row)>& copy) {
+  constexpr int64_t worthwhile = 1 << 19;
+  const auto count = static_cast<int64_t>(rows.size());
+#pragma omp parallel for schedule(static) if (count * row_bytes >= worthwhile)
+  for (int64_t i = 0; i < count; ++i) copy(i, rows[static_cast<size_t>(i)]);
+}
+
 FeatureTensor::FeatureTensor(Tensor tensor) : tensor_(std::move(tensor)) {
   require(tensor_.shape().rank() == 4 && tensor_.dtype() == DType::float32 && tensor_.device() == Device::cpu,
           "[features] unusable features; got {} {}; expected float32 [rows, height, width, channels] in host memory",
@@ -16,7 +24,9 @@ Shape FeatureTensor::row_shape() const { return {tensor_.shape()[1], tensor_.sha
 
 void FeatureTensor::gather(std::span<const int64_t> rows, float* out) const {
   const int64_t count = row_shape().count();
-  for (const int64_t row : rows) out = std::copy_n(tensor_.floats() + row * count, count, out);
+  const float* from = tensor_.floats();
+  for_each_row(rows, row_bytes(),
+               [=](int64_t i, int64_t row) { std::copy_n(from + row * count, count, out + i * count); });
 }
 
 }  // namespace hp

@@ -2,11 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "runtime/tensor.h"
 
 namespace hp {
+
+// copy(i, rows[i]) for every i, among the threads of the host: what a row costs is reading memory.
+void for_each_row(std::span<const int64_t> rows, int64_t row_bytes,
+                  const std::function<void(int64_t index, int64_t row)>& copy);
 
 class Features {
  public:

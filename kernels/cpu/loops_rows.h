@@ -7,7 +7,7 @@
 
 namespace hp {
 
-// Formulas: runtime/kernels.h. Sums are in double precision.
+// Formulas: runtime/kernels.h. Sums are in double precision, those of columns in single for eight rows at a time.
 struct RowsLoops {
   void (*softmax)(int64_t rows, int64_t columns, const float* x, float* y);
   void (*softmax_vjp)(int64_t rows, int64_t columns, const float* y, const float* dy, float* dx);

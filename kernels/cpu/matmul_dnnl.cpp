@@ -53,6 +53,28 @@ const float* plain(const Packed& packed) {
 
 int64_t rows_of(const Conv2d& c) { return c.batch * c.height * c.width; }
 
+// An inner product's: a tenth faster than the matmul primitive with its first operand transposed, and twenty times
+// where the number of rows is odd (version 2.6.3).
+DnnlCall make_weight_gradient(const Conv2d& c, const DnnlState& dnnl) {
+  require_room_for_code();
+  using dnnl::memory;
+  const ThreadCount lent(dnnl.threads());
+  const dnnl::engine& engine = dnnl.engine();
+  const auto matrix = [](int64_t rows, int64_t columns) {
+    return memory::desc({rows, columns}, memory::data_type::f32, memory::format_tag::ab);
+  };
+  const memory::desc x = matrix(rows_of(c), c.channels), dy = matrix(rows_of(c), c.filters),
+                     dw = matrix(c.filters, c.channels);
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  const dnnl::inner_product_forward::primitive_desc hint({dnnl::prop_kind::forward_training, x, dw, dy}, engine);
+  const dnnl::inner_product_backward_weights::primitive_desc desc({x, dw, dy}, attributes, engine, hint);
+  return {engine,
+          dnnl::inner_product_backward_weights(desc),
+          desc.scratchpad_desc(),
+          {{DNNL_ARG_SRC, x}, {DNNL_ARG_DIFF_DST, dy}, {DNNL_ARG_DIFF_WEIGHTS, dw}}};
+}
+
 }  // namespace
 
 bool is_product(const Conv2d& c) {
@@ -71,10 +93,9 @@ void CpuKernels::matmul(const Matmul& shape, const float* a, const float* b, flo
 void CpuKernels::product(const Conv2d& c, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
   const Matmul shape{.m = rows_of(c), .n = c.filters, .k = c.channels, .transpose_b = true};
   if (epilogue.addend) copy(epilogue.addend, sizeof(float) * shape.m * shape.n, y);
-  DnnlCall& call = find_or_make(*dnnl_, {.matmul = shape,
-                                         .bias = epilogue.bias != nullptr,
-                                         .sum = epilogue.addend != nullptr,
-                                         .relu = epilogue.relu});
+  DnnlCall& call = find_or_make(
+      *dnnl_,
+      {.matmul = shape, .bias = epilogue.bias != nullptr, .sum = epilogue.addend != nullptr, .relu = epilogue.relu});
   call.point(DNNL_ARG_SRC, x);
   call.point(DNNL_ARG_WEIGHTS, plain(w));
   call.point(DNNL_ARG_DST, y);
@@ -87,7 +108,16 @@ void CpuKernels::product_input_gradient(const Conv2d& c, const Packed& w, const 
 }
 
 void CpuKernels::product_weight_gradient(const Conv2d& c, const float* x, const float* dy, float* dw) {
-  matmul({.m = c.filters, .n = c.channels, .k = rows_of(c), .transpose_a = true}, dy, x, dw);
+  const ConvKey key{.conv = c, .use = ConvUse::weight_gradient};
+  auto found = dnnl_->convolutions.find(key);
+  if (found == dnnl_->convolutions.end()) {
+    found = dnnl_->convolutions.emplace(key, make_weight_gradient(c, *dnnl_)).first;
+  }
+  DnnlCall& call = found->second;
+  call.point(DNNL_ARG_SRC, x);
+  call.point(DNNL_ARG_DIFF_DST, dy);
+  call.point(DNNL_ARG_DIFF_WEIGHTS, dw);
+  dnnl_->run(call);
 }
 
 }  // namespace hp

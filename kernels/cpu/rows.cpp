@@ -33,15 +33,26 @@ const double* sum_columns(DnnlState& state, Rows shape, int64_t repeats, int kin
       add(last - first, width, first * width, own);
     }
   });
+  for (int64_t block = 1; block < blocks; ++block) {
+    const double* own = partial + block * kinds * width;
+    for (int64_t i = 0; i < kinds * width; ++i) partial[i] += own[i];
+  }
   std::fill_n(sums, count, 0.0);
   add(left_over, columns, wide_rows * width, sums);
-  for (int64_t block = 0; block < blocks; ++block) {
-    for (int64_t kind = 0; kind < kinds; ++kind) {
-      const double* wide = partial + (block * kinds + kind) * width;
-      for (int64_t i = 0; i < width; ++i) sums[kind * columns + i % columns] += wide[i];
-    }
+  for (int64_t i = 0; i < kinds * repeats; ++i) {
+    double* kind = sums + i / repeats * columns;
+    for (int64_t c = 0; c < columns; ++c) kind[c] += partial[i * columns + c];
   }
   return sums;
+}
+
+std::vector<float> mean_of_first_rows(Rows shape, const float* x) {
+  const int64_t rows = std::min<int64_t>(shape.rows, 16);
+  std::vector<float> mean(static_cast<size_t>(shape.columns));
+  for (int64_t row = 0; row < rows; ++row, x += shape.columns) {
+    for (int64_t c = 0; c < shape.columns; ++c) mean[c] += x[c] / static_cast<float>(rows);
+  }
+  return mean;
 }
 
 std::vector<float> batch_norm_scale(int64_t columns, float epsilon, const float* variance, const float* weight) {
@@ -99,20 +110,21 @@ void CpuKernels::column_sums(Rows shape, const float* x, float* y) {
   for (int64_t c = 0; c < shape.columns; ++c) y[c] = static_cast<float>(sums[c]);
 }
 
-// In one pass: moments about each column's first value, in double precision. The difference of their squares loses no
-// more digits than that value lies deviations away from the mean.
+// In one pass: moments about a guess at the mean. Their difference loses digits only where that lies many deviations
+// off.
 void CpuKernels::column_statistics(Rows shape, const float* x, float* statistics) {
   const RowsLoops& inner = loops_for<RowsLoops>(isa_);
   const int64_t repeats = repeats_for(shape.columns, shape.count());
   const auto count = static_cast<double>(shape.rows);
-  const Repeated shift(x, shape.columns, repeats);
+  const std::vector<float> guess = mean_of_first_rows(shape, x);
+  const Repeated shift(guess.data(), shape.columns, repeats);
   const double* sums =
       sum_columns(*dnnl_, shape, repeats, 2, [&](int64_t rows, int64_t columns, int64_t offset, double* total) {
         inner.add_moments(rows, columns, x + offset, shift.data(), total);
       });
   for (int64_t c = 0; c < shape.columns; ++c) {
     const double distance = sums[c] / count, square = sums[shape.columns + c] / count;
-    statistics[c] = static_cast<float>(x[c] + distance);
+    statistics[c] = static_cast<float>(guess[c] + distance);
     statistics[shape.columns + c] = static_cast<float>(std::max(square - distance * distance, 0.0));
   }
 }

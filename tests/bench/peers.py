@@ -37,6 +37,7 @@ def parse():
     parser.add_argument("--network", default="resnet50")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--grid", type=int, default=672)
+    parser.add_argument("--rows", type=int, default=50000, help="of the features that probes are trained on")
     parser.add_argument("--compile", action="store_true", help="torch.compile too (minutes of compilation)")
     parser.add_argument("--experiment-grids", type=int, default=50, help="fewer than 50: for a quick try")
     parser.add_argument("--state", type=pathlib.Path, default=ROOT / "out/peers/state.json")
@@ -51,27 +52,29 @@ def wanted_works(options):
         return names, True, True
     parts = options.works.split(",")
     works = [name for name in names if any(part in name for part in parts)]
-    units = {"probes-lrp": ["grid-lrp"], "probes-gradcam": ["grid-gradcam"], "intgrad-50": ["forward-16"]}
+    units = {"probes-lrp": ["grid-lrp"], "probes-gradcam": ["grid-gradcam"], "intgrad-50": ["forward-16"],
+             "eight-probes": ["probe-20"]}
     for work in list(works):
         works += units.get(work, [])
         if work.startswith(("grid", "probes")):
             works.append("grid-forward")
         elif work.startswith("gradient-8"):
             works.append("forward-8")
-        elif not work.startswith("forward"):
+        elif not work.startswith("forward") and work not in plan.TRAINING:
             works.append("forward-1")
     works = [name for name in names if name in works]
     return works, "processes" in parts, "experiment" in parts
 
 
-def prepare_files(options, folder):
+def prepare_files(options, folder, with_onnx):
     """The weights for both sides and the ONNX file, made once."""
     import torch
     from peers import onnx_works
     weights, converted, onnx = (folder / f"{options.network}.{end}" for end in ("pth", "safetensors", "onnx"))
-    if not onnx.exists():
+    if not converted.exists():
         torch.save(network.formula_state(options.network), weights)
         run_once([options.build / "tools/convert-weights", weights, "-o", converted], options.threads)
+    if with_onnx and not onnx.exists():
         part = onnx.with_suffix(".part")
         onnx_works.export(options.network, weights, part)
         part.rename(onnx)
@@ -106,7 +109,7 @@ def main():
     hp_bench = options.build / "tools/hp-bench"
     if not hp_bench.exists():
         raise SystemExit(f"{hp_bench} is not there: cmake --preset release && cmake --build --preset release")
-    configuration = {"network": options.network, "size": options.size, "grid": options.grid,
+    configuration = {"network": options.network, "size": options.size, "grid": options.grid, "rows": options.rows,
                      "threads": options.threads, "build": hashlib.sha256(hp_bench.read_bytes()).hexdigest()[:16]}
     state = State(options.state, configuration)
     command = "tests/bench/peers.py " + " ".join(sys.argv[1:])
@@ -114,9 +117,10 @@ def main():
         state.commands.append(command)
     folder = options.state.parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    weights, converted, onnx = prepare_files(options, folder)
+    libraries = {"torch"} | {library for work in works for library, *_ in plan.PEERS.get(work, [])}
+    weights, converted, onnx = prepare_files(options, folder, libraries != {"torch"} or with_processes)
 
-    settings = ["--size", options.size, "--grid", options.grid, "--threads", options.threads]
+    settings = ["--size", options.size, "--grid", options.grid, "--rows", options.rows, "--threads", options.threads]
     hp = [hp_bench, "serve", "--weights", converted, *settings]
     launcher = pathlib.Path(sys.executable).with_name("peers-python")
 
@@ -127,7 +131,7 @@ def main():
 
     os.environ["PYTHONPATH"] = str(ROOT / "tests" / "bench")
     children = {library: Child(library, worker(library), options.threads)
-                for library in ("torch", "onnxruntime", "openvino")}
+                for library in ("torch", "onnxruntime", "openvino") if library in libraries}
     hp_child = Child("hp", hp, options.threads)
     try:
         with tempfile.TemporaryDirectory() as temporary:

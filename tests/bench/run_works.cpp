@@ -19,7 +19,7 @@ enum class Group { images, grids, training, processes };
 
 Group group_of(const WorkSpec& work) {
   if (work.kind == Kind::memory || work.kind == Kind::start) return Group::processes;
-  if (work.kind == Kind::step || work.kind == Kind::epoch) return Group::training;
+  if (work.kind == Kind::step || work.kind == Kind::epochs) return Group::training;
   return work.grid ? Group::grids : Group::images;
 }
 
@@ -110,7 +110,7 @@ class WorkRun {
   Reading reading_of(const WorkSpec& work) {
     Reading reading{.kind = work.kind == Kind::memory ? Reading::Kind::memory : Reading::Kind::work,
                     .name = work.name,
-                    .images = static_cast<double>(work.kind == Kind::epoch ? works_.sides.rows : work.batch),
+                    .images = static_cast<double>(images_of(work, works_.sides)),
                     .unit = work.unit,
                     .units = work.units};
     reading.flops = workshop_.flops(work);

@@ -12,16 +12,27 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json describe_work(const WorkSpec& work) {
-  return {{"name", work.name},       {"text", work.text},   {"grid", work.grid},     {"batch", work.batch},
-          {"targets", work.targets}, {"heads", work.heads}, {"method", work.method}, {"unit", work.unit},
-          {"units", work.units},     {"must", work.must}};
+Json describe_work(const WorkSpec& work, const Sides& sides) {
+  return {{"name", work.name},
+          {"text", work.text},
+          {"grid", work.grid},
+          {"batch", work.batch},
+          {"targets", work.targets},
+          {"heads", work.heads},
+          {"method", work.method},
+          {"unit", work.unit},
+          {"units", work.units},
+          {"must", work.must},
+          {"images", images_of(work, sides)}};
 }
 
 class Server {
  public:
   Server(CpuKernels& kernels, const WorkOptions& options)
-      : kernels_(kernels), meter_(kernels, Clock(false)), workshop_(model_of(options), options.sides, kernels) {}
+      : kernels_(kernels),
+        meter_(kernels, Clock(false)),
+        sides_(options.sides),
+        workshop_(model_of(options), options.sides, kernels) {}
 
   Json answer(const std::string& line) {
     std::istringstream words(line);
@@ -32,7 +43,7 @@ class Server {
     if (command == "limits") return limits();
     if (command == "works") {
       Json works = Json::array();
-      for (const WorkSpec& spec : all_works()) works.push_back(describe_work(spec));
+      for (const WorkSpec& spec : all_works()) works.push_back(describe_work(spec, sides_));
       return works;
     }
     if (command == "run") {
@@ -66,6 +77,7 @@ class Server {
   CpuKernels& kernels_;
   LimitMeter meter_;
   Limits limits_;
+  Sides sides_;
   Workshop workshop_;
 };
 

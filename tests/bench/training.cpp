@@ -122,26 +122,25 @@ std::vector<double> TrainingShop::train_probes(const EpochSpec& spec) {
   for (int i = 0; i < spec.probes; ++i) {
     ProbeSpec probe;
     probe.name = fmt::format("probe{}", i);
-    probe.learning_rate = training_rate / (i + 1);  // as one compares rates
+    probe.learning_rate = training_rate / (10 * (i + 1));
     probes.push_back(Probe::fresh(probe, feature_channels, classes, 1));
   }
   for (Probe& probe : probes) pointers.push_back(&probe);
   Recipe recipe;
-  recipe.learning_rate = training_rate;
   recipe.optimizer = training_optimizer();
-  recipe.epochs = 1;
+  recipe.epochs = probe_epochs;
   recipe.batch_size = probe_batch;
   std::vector<double> losses;
   for (const ProbeProgress& probe :
-       train(pointers, *rows.features, rows.labels, recipe, kernels_).curves.front().probes) {
+       train(pointers, *rows.features, rows.labels, recipe, kernels_).curves.back().probes) {
     losses.push_back(probe.loss);
   }
   return losses;
 }
 
-void TrainingShop::epoch(const EpochSpec& spec) { train_probes(spec); }
+void TrainingShop::epochs(const EpochSpec& spec) { train_probes(spec); }
 
-Tensor TrainingShop::epoch_losses(const EpochSpec& spec) {
+Tensor TrainingShop::last_losses(const EpochSpec& spec) {
   const std::vector<double> losses = train_probes(spec);
   Tensor result = Tensor::host({static_cast<int64_t>(losses.size())});
   std::copy(losses.begin(), losses.end(), result.floats());

@@ -14,6 +14,7 @@
 namespace hp::bench {
 
 // The optimiser of all training works, as torch.optim.SGD(lr=0.1, momentum=0.9, weight_decay=1e-4) has it.
+// Probes take a tenth of the rate, the second one of several half of that, and so on.
 inline constexpr double training_rate = 0.1;
 OptimizerSettings training_optimizer();
 
@@ -22,7 +23,8 @@ struct StepSpec {
   int64_t batch = 1, side = 224;
 };
 
-// An epoch over `rows` of 2048 pooled features in batches of 256, by cross entropy.
+// Three epochs over `rows` of 2048 pooled features in batches of 256, by cross entropy.
+inline constexpr int64_t probe_epochs = 3;
 struct EpochSpec {
   int64_t rows = 50000, classes = 1000;
   int probes = 1;
@@ -34,12 +36,12 @@ class TrainingShop {
   explicit TrainingShop(CpuKernels& kernels);
   ~TrainingShop();
 
-  void step(const StepSpec&);   // forward, backward and update; throws hp::Error if the loss is not finite
-  void epoch(const EpochSpec&);
+  void step(const StepSpec&);  // forward, backward and update; throws hp::Error if the loss is not finite
+  void epochs(const EpochSpec&);
   // Losses of the first three steps from the formula's weights; peers.py compares them.
   Tensor first_losses(const StepSpec&) const;
-  // Mean loss of a first epoch, of each probe.
-  Tensor epoch_losses(const EpochSpec&);
+  // Mean loss of the last epoch, of each probe.
+  Tensor last_losses(const EpochSpec&);
   void clear();
 
  private:

@@ -97,16 +97,16 @@ std::vector<WorkSpec> make_works() {
        .batch = 128,
        .network = "cifar_resnet20"},
       {.name = "probe-1000",
-       .text = "epoch of a probe on 2048 features, 1000 classes",
-       .kind = Kind::epoch,
+       .text = "three epochs of a probe on 2048 features, 1000 classes",
+       .kind = Kind::epochs,
        .targets = 1000},
       {.name = "probe-20",
-       .text = "epoch of a probe on 2048 features, 20 classes",
-       .kind = Kind::epoch,
+       .text = "three epochs of a probe on 2048 features, 20 classes",
+       .kind = Kind::epochs,
        .targets = 20},
       {.name = "eight-probes",
-       .text = "epoch of eight such probes together",
-       .kind = Kind::epoch,
+       .text = "three epochs of eight such probes together",
+       .kind = Kind::epochs,
        .heads = 8,
        .targets = 20,
        .unit = "probe-20",
@@ -173,6 +173,10 @@ std::vector<WorkSpec> works_matching(const std::string& filter) {
     if (std::ranges::find(wanted, work.name) != wanted.end()) works.push_back(work);
   }
   return works;
+}
+
+int64_t images_of(const WorkSpec& work, const Sides& sides) {
+  return work.kind == Kind::epochs ? probe_epochs * sides.rows : work.batch;
 }
 
 struct Workshop::Place {
@@ -263,7 +267,7 @@ StepSpec Workshop::step(const WorkSpec& work) const {
 
 void Workshop::run(const WorkSpec& work) {
   if (work.kind == Kind::step) return training_.step(step(work));
-  if (work.kind == Kind::epoch) return training_.epoch(epoch(work));
+  if (work.kind == Kind::epochs) return training_.epochs(epochs(work));
   const Tensor result = work.kind == Kind::forward ? forward(work).run(image(work)) : explain(work).map;
   const float last = result.floats()[result.count() - 1];
   require(std::isfinite(last), "[bench] {} gave no finite result; got {}", work.name, last);
@@ -271,7 +275,7 @@ void Workshop::run(const WorkSpec& work) {
 
 Tensor Workshop::result(const WorkSpec& work) {
   if (work.kind == Kind::step) return training_.first_losses(step(work));
-  if (work.kind == Kind::epoch) return training_.epoch_losses(epoch(work));
+  if (work.kind == Kind::epochs) return training_.last_losses(epochs(work));
   const Tensor result = work.kind == Kind::forward ? forward(work).run(image(work)) : explain(work).map;
   return Tensor::host(result.shape(), std::span<const float>(result.floats(), static_cast<size_t>(result.count())));
 }

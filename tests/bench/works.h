@@ -17,12 +17,12 @@ namespace hp::bench {
 
 // One line of the table of works. `images` have the side of single images, `grids` that of a grid of them.
 struct WorkSpec {
-  enum class Kind { forward, explain, memory, start, step, epoch };
+  enum class Kind { forward, explain, memory, start, step, epochs };
   std::string name, text;
   Kind kind = Kind::forward;
   bool grid = false;
   int64_t batch = 1;
-  int heads = 1, targets = 1;                 // of explain: targets per image and head; of epoch: probes, classes
+  int heads = 1, targets = 1;                 // of explain: targets per image and head; of epochs: probes, classes
   std::string method = {}, options = "null";  // of make_attribution(); of memory and start: the work of the process
   // F: the work whose time this one is stated in, and how many of them make one (0.0625: one of 16 images).
   std::string unit = {};
@@ -41,7 +41,11 @@ struct Sides {
   int64_t rows = 50000;  // of the features that probes are trained on
 };
 
-// Runs forward passes, attributions and training on formula images. What a work needs is made on its first run and kept.
+// What one call of a work sees: images, or rows of features as often as epochs read them.
+int64_t images_of(const WorkSpec&, const Sides&);
+
+// Runs forward passes, attributions and training on formula images. What a work needs is made on its first run and
+// kept.
 class Workshop {
  public:
   Workshop(Model model, Sides sides, CpuKernels& kernels);
@@ -67,7 +71,7 @@ class Workshop {
   int64_t side(const WorkSpec& work) const { return work.grid ? sides_.grid : sides_.image; }
   Explanation explain(const WorkSpec&);
   StepSpec step(const WorkSpec& work) const;
-  EpochSpec epoch(const WorkSpec& work) const { return {sides_.rows, work.targets, work.heads}; }
+  EpochSpec epochs(const WorkSpec& work) const { return {sides_.rows, work.targets, work.heads}; }
 
   Model model_;
   Sides sides_;

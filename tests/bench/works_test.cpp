@@ -74,6 +74,19 @@ TEST_CASE("three probes at once explain what three runs of one probe would") {
   CHECK(test::distance(values(workshop.result(work_named("grid-lrp"))), values(one)) == 0);
 }
 
+TEST_CASE("training works learn, and a probe's result does not depend on the others") {
+  CpuKernels kernels({.threads = 1});
+  Workshop workshop(formula_model("resnet18"), {.image = 32, .grid = 64, .rows = 600}, kernels);
+  const Tensor losses = workshop.result(work_named("train-cifar"));
+  REQUIRE(losses.shape() == Shape{3});
+  CHECK(losses.floats()[2] < losses.floats()[0]);
+  const Tensor one = workshop.result(work_named("probe-20")), eight = workshop.result(work_named("eight-probes"));
+  REQUIRE(eight.shape() == Shape{8});
+  CHECK(eight.floats()[0] == one.floats()[0]);
+  CHECK(eight.floats()[7] != one.floats()[0]);
+  workshop.run(work_named("train"));
+}
+
 TEST_CASE("a server answers every line with one line of JSON") {
   const hp::test::TemporaryFolder folder;
   CpuKernels kernels({.threads = 1});

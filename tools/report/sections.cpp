@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tools/report/chart.h"
+#include "tools/report/typography.h"
 
 namespace hp {
 

@@ -16,7 +16,8 @@ def page(state):
         lines += [f"**Not final: the machine was busy.** Other programs took {median_load:.0%} of its processors (median "
                   "over all turns), so only ratios of minima mean something here.", ""]
     lines += introduction(state, machine, median_load, largest_load)
-    lines += own_table(state) + peer_table(state) + process_table(state) + experiment_table(state) + agreement(state)
+    lines += own_table(state) + peer_table(state) + training_table(state) + process_table(state)
+    lines += experiment_table(state) + agreement(state)
     return "\n".join(lines) + "\n"
 
 
@@ -92,6 +93,24 @@ def peer_table(state):
     failures = [f"* {work}, {contestant}: {reason}" for work, failed in state.failures.items()
                 for contestant, reason in failed.items()]
     return lines + [""] + (["Could not be run:", "", *failures, ""] if failures else [])
+
+
+def training_table(state):
+    """Images a second of training steps, rows a second of probes' epochs."""
+    works = {work["name"]: work for work in state.works}
+    lines = []
+    for name in plan.TRAINING:
+        ours, best = state.seconds_of(name, "hp"), best_variant(state, name, "eager")
+        if not ours or best is None:
+            continue
+        images, theirs = works[name]["images"], state.seconds_of(name, best)
+        middle = [images / statistics.median(seconds) for seconds in (ours, theirs)]
+        lines.append(f"| {works[name]['text']} | {len(ours)} | {images / min(ours):.4g} | {middle[0]:.4g} | "
+                     f"{images / min(theirs):.4g} | {middle[1]:.4g} |")
+    if not lines:
+        return []
+    return ["## Training", "", "Images a second, forward, backward and update; of probes, rows of features a second.", "",
+            "| work | rounds | hp, best | median | PyTorch, best | median |", "|---|--:|--:|--:|--:|--:|", *lines, ""]
 
 
 def best_variant(state, work, prefix):

@@ -16,13 +16,22 @@ PEERS = {
     "grid-gradcam": [("torch", "captum", "captum, target by target", 8)],
     "grid-ixg": [("torch", "eager, nine calls", "captum, nine calls", 1.7),
                  ("torch", "eager, retained graph", "PyTorch, one forward, retained graph", 1.15)],
+    "train": [("torch", "eager", "PyTorch eager", 1.1)],
+    "train-cifar": [("torch", "eager", "PyTorch eager", 1.5)],
+    "probe-1000": [("torch", "eager", "PyTorch eager", 1.5)],
+    "probe-20": [("torch", "eager", "PyTorch eager", None)],
+    "eight-probes": [("torch", "eager", "PyTorch eager", None)],
 }
+TRAINING = ["train", "train-cifar", "probe-1000", "probe-20", "eight-probes"]
 # Works of hp that others are stated in, or that only hp has.
 ALONE = ["grid-forward", "probes-lrp", "probes-gradcam"]
 
 # Results that must agree before anything is timed, as |a - b| / |b| over all values: only the same work is compared.
-# Convolutions in float32 change the sign of some pre-activation near 0, which moves single pixels of a map.
-AGREE = {"forward-1": 1e-4, "gradient-1": 2e-2, "ixg-1": 2e-2, "gradcam-1": 1e-3, "lrp-1": 2e-2, "intgrad-50": 2e-2}
+# Convolutions in float32 change the sign of some pre-activation near 0, which moves single pixels of a map. Of training
+# it is the losses of the first three steps; of probes that of the last epoch, from other initial weights and in another
+# order.
+AGREE = {"forward-1": 1e-4, "gradient-1": 2e-2, "ixg-1": 2e-2, "gradcam-1": 1e-3, "lrp-1": 2e-2, "intgrad-50": 2e-2,
+         "train": 2e-2, "train-cifar": 1e-4, "probe-1000": 2e-2}
 
 FEWEST, MOST, SECONDS_A_WORK = 5, 15, 45  # rounds of a work, and what decides between the two
 

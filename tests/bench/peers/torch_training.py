@@ -8,7 +8,7 @@ from . import network
 from .network import formula
 
 RATE, MOMENTUM, DECAY = 0.1, 0.9, 1e-4
-CHANNELS, BATCH, DIFFERENT_ROWS = 2048, 256, 2000
+CHANNELS, BATCH, DIFFERENT_ROWS, EPOCHS = 2048, 256, 2000, 3
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -89,19 +89,20 @@ def features(rows):
 
 
 def train_probes(x, labels, classes, count, fused):
-    """An epoch of `count` linear probes on the same batches; their mean losses."""
+    """Epochs of `count` linear probes on the same batches; their mean losses in the last one."""
     torch.manual_seed(1)
     probes = [nn.Linear(CHANNELS, classes) for _ in range(count)]
-    optimizers = [optimizer(probe.parameters(), RATE / (i + 1), fused) for i, probe in enumerate(probes)]
-    sums = torch.zeros(count)
-    for rows in torch.randperm(len(x)).split(BATCH):
-        batch, wanted = x[rows], labels[rows]
-        for i, (probe, one) in enumerate(zip(probes, optimizers)):
-            one.zero_grad(set_to_none=True)
-            loss = functional.cross_entropy(probe(batch), wanted)
-            loss.backward()
-            one.step()
-            sums[i] += loss.detach() * len(rows)
+    optimizers = [optimizer(probe.parameters(), RATE / (10 * (i + 1)), fused) for i, probe in enumerate(probes)]
+    for _ in range(EPOCHS):
+        sums = torch.zeros(count)
+        for rows in torch.randperm(len(x)).split(BATCH):
+            batch, wanted = x[rows], labels[rows]
+            for i, (probe, one) in enumerate(zip(probes, optimizers)):
+                one.zero_grad(set_to_none=True)
+                loss = functional.cross_entropy(probe(batch), wanted)
+                loss.backward()
+                one.step()
+                sums[i] += loss.detach() * len(rows)
     return (sums / len(x)).numpy()
 
 
@@ -112,8 +113,9 @@ class TrainingWorks:
         for fused in (False, True):
             update = "fused SGD" if fused else "SGD"
             for layout in LAYOUTS:
-                self.makers["train", f"eager {layout}, {update}"] = (self.steps, options.network, 16, options.size, layout, fused)
-                self.makers["train-cifar", f"eager {layout}, {update}"] = (self.steps, "cifar_resnet20", 128, 32, layout, fused)
+                name = f"eager {layout}, {update}"
+                self.makers["train", name] = (self.steps, options.network, 16, options.size, layout, fused)
+                self.makers["train-cifar", name] = (self.steps, "cifar_resnet20", 128, 32, layout, fused)
             for work, classes, count in (("probe-1000", 1000, 1), ("probe-20", 20, 1), ("eight-probes", 20, 8)):
                 self.makers[work, f"eager, {update}"] = (self.epochs, classes, count, fused)
 

@@ -8,6 +8,7 @@ from zennit.composites import EpsilonGammaBox
 from zennit.torchvision import ResNetCanonizer
 
 from . import network
+from .torch_training import TrainingWorks
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -25,6 +26,8 @@ class TorchWorks:
         self.makers = {}
         for layout in LAYOUTS:
             self.declare(layout)
+        self.training = TrainingWorks(options)
+        self.makers.update(self.training.makers)
 
     def declare(self, layout):
         for batch in (1, 8, 16):
@@ -45,6 +48,10 @@ class TorchWorks:
             self.makers["intgrad-50", f"captum, {at_once} at once {layout}"] = (self.intgrad, at_once, layout)
 
     def make(self, work, variant):
+        if (work, variant) in self.training.makers:
+            function = self.training.make(work, variant)
+            function.times = 1
+            return function
         maker, argument, layout = self.makers[work, variant]
         function, times = maker(argument, layout)
         function.times = times

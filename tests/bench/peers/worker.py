@@ -66,6 +66,7 @@ def main():
     parser.add_argument("--onnx")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--grid", type=int, default=672)
+    parser.add_argument("--rows", type=int, default=50000)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--once", nargs=2, metavar=("WORK", "VARIANT"), help="one call; prints the peak memory in bytes")
