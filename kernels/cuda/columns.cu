@@ -290,11 +290,12 @@ void CudaKernels::batch_norm_train_vjp(Rows shape, float epsilon, bool relu, con
   auto* scale = reinterpret_cast<float*>(parts + 2 * row_blocks(shape) * shape.columns);
   float *offset = scale + shape.columns, *slope = offset + shape.columns;
   const MessageAndProduct terms{x, statistics, dy};
-  const WriteTrainParameters finish{shape.columns, static_cast<double>(shape.rows), epsilon, statistics, weight,
-                                    dparameters,   scale,                           offset,  slope};
+  const WriteTrainParameters finish{
+      shape.columns, static_cast<double>(shape.rows), epsilon, statistics, weight, dparameters, scale, offset, slope};
   if (relu) {
     const float* variance = statistics + shape.columns;
-    sum_columns<2>(*state_, name, shape, parts, PassedMessageAndProduct{terms, epsilon, variance, weight, bias}, finish);
+    sum_columns<2>(*state_, name, shape, parts, PassedMessageAndProduct{terms, epsilon, variance, weight, bias},
+                   finish);
   } else {
     sum_columns<2>(*state_, name, shape, parts, terms, finish);
   }

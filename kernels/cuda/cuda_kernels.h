@@ -81,8 +81,9 @@ class CudaKernels final : public Kernels {
                                 const float* weight, const float* dy, float* d) override;
   void batch_norm_train(Rows, float epsilon, bool relu, const float* x, const float* weight, const float* bias,
                         float* statistics, float* y) override;
-  void batch_norm_train_vjp(Rows, float epsilon, bool relu, const float* x, const float* statistics, const float* weight,
-                            const float* bias, const float* dy, float* dparameters, float* dx) override;
+  void batch_norm_train_vjp(Rows, float epsilon, bool relu, const float* x, const float* statistics,
+                            const float* weight, const float* bias, const float* dy, float* dparameters,
+                            float* dx) override;
   void row_dots(Rows, int targets, const float* a, const float* m, float* y) override;
   void pixel_dots(Rows, int64_t batch, int targets, const float* a, const float* shift, const float* w,
                   float* y) override;
