@@ -112,6 +112,8 @@ enum class PackUse { forward, input_gradient };
 class Packed {
  public:
   virtual ~Packed() = default;
+  // Whether it points to the weight instead of holding a copy: the values must then stay where they are.
+  virtual bool is_view() const { return false; }
 };
 
 class Kernels {
@@ -257,8 +259,8 @@ class Kernels {
   // --- matmul and convolution
   // -----------------------------------------------------------------------------------------------------------
   virtual void matmul(const Matmul&, const float* a, const float* b, float* y) = 0;
-  // Names the layout that this shape wants for its weight; equal names share one pack. A pack may be a view: `w` must
-  // stay where it is while the pack is used.
+  // Names the layout that this shape wants for its weight; equal names share one pack (which may be a view of the
+  // weight).
   virtual std::string pack_format(const Conv2d&, PackUse) = 0;
   virtual std::unique_ptr<Packed> pack(const Conv2d&, PackUse,
                                        const float* w) = 0;  // w [filters, channels/groups, kh, kw]

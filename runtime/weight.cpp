@@ -71,6 +71,10 @@ const Packed& Weight::packed(Kernels& kernels, const Conv2d& geometry, PackUse u
   } else {
     slot.value = kernels.pack(geometry, use, plain.floats());
   }
+  if (source_ && slot.value->is_view()) {
+    tensor_ = plain;
+    values_version_ = version_;
+  }
   slot.version = version_;
   ++packs_made_;
   return *slot.value;

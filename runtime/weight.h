@@ -48,7 +48,7 @@ class Weight {
   void touch();                // the values were changed in place: new version, everything derived is out of date
 
   // A function of this weight. Its values are computed where somebody packs them or asks for them; packing forgets
-  // them.
+  // them, unless the pack is a view.
   Weight& derived(const Derivation&);
   // The values of a derived weight too, for ops that read them as they are.
   const Tensor& values(Kernels&);

@@ -17,6 +17,7 @@ inline constexpr std::string_view product_format = "rows as they lie";
 class ProductWeight final : public Packed {
  public:
   explicit ProductWeight(const float* w) : values(w) {}
+  bool is_view() const override { return true; }
   const float* values;
 };
 

@@ -22,7 +22,7 @@ json augmented_experiment(const fs::path& folder) {
   experiment["attributions"] = experiment["evaluations"] = json::array();
   experiment["probes"] = json::parse(R"([{"name": "linear-ce"}, {"name": "mlp2-bce", "head": "mlp", "layers": 2,
       "hidden": 8, "loss": "bce", "learning_rate": 0.2}])");
-  experiment["training"] = {{"epochs", 3}, {"batch_size", 20}, {"learning_rate", 0.01}};
+  experiment["training"] = {{"epochs", 3}, {"batch_size", 20}, {"learning_rate", 0.001}};
   experiment["training"]["augment"] = {{"crop", "padded"}, {"padding", 4}, {"flip", 0.5}};
   return experiment;
 }

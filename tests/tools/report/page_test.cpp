@@ -202,7 +202,7 @@ TEST_CASE("multi-label probes show the average precision of each class") {
   const auto page = page_of(folder, r);
   CHECK(count(page, "//th[.='mAP']") == 1);
   CHECK(count(page, "//th[.='Top-1']") == 0);
-  CHECK(count(page, "//tr[th='horse']/td[.='25.00 %']") == r.probes.size());
+  CHECK(count(page, "//tr[th='horse']/td[.='25.00\u00A0%']") == r.probes.size());
 }
 
 TEST_CASE("a folder that cannot be written is an error") {
