@@ -51,6 +51,9 @@ const float* plain(const Packed& packed) {
   return weight->values;
 }
 
+// Fewer rows are better served by a packed weight that is used again and again: explanations, not training.
+constexpr int64_t fewest_rows = 32;
+
 int64_t rows_of(const Conv2d& c) { return c.batch * c.height * c.width; }
 
 // An inner product's: a tenth faster than the matmul primitive with its first operand transposed, and twenty times
@@ -79,7 +82,8 @@ DnnlCall make_weight_gradient(const Conv2d& c, const DnnlState& dnnl) {
 
 bool is_product(const Conv2d& c) {
   const bool positions = c.height * c.width == 1 || (c.batch == 1 && c.width == 1);
-  return positions && c.kernel_height == 1 && c.kernel_width == 1 && c.stride == 1 && c.padding == 0 && c.groups == 1;
+  return positions && rows_of(c) >= fewest_rows && c.kernel_height == 1 && c.kernel_width == 1 && c.stride == 1 &&
+         c.padding == 0 && c.groups == 1;
 }
 
 void CpuKernels::matmul(const Matmul& shape, const float* a, const float* b, float* y) {

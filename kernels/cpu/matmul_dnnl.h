@@ -1,5 +1,6 @@
 // Products: matrix products, and the convolutions that are nothing else: of single positions, as probes on pooled
-// features and linear layers have. Their weights are read as they lie, so that a training step need not pack them.
+// features and linear layers have, where there are many. Their weights are read as they lie, so that a training step
+// need not pack them.
 #pragma once
 
 #include <dnnl.hpp>

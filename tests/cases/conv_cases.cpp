@@ -180,7 +180,7 @@ std::vector<Conv2d> geometries() {
   result.push_back(square(4, 1, 64, 10, 1, 1, 0));  // a linear layer
   result.push_back(square(1, 1, 2048, 1000, 1, 1, 0));
   result.push_back(square(33, 1, 48, 17, 1, 1, 0));
-  result.push_back({.height = 29, .channels = 24, .filters = 40});  // a linear layer on rows
+  result.push_back({.height = 65, .channels = 24, .filters = 40});  // a linear layer on rows
   result.push_back({.batch = 2,
                     .height = 12,
                     .width = 7,
