@@ -101,11 +101,12 @@ class ExactProbe {
   Vector pooled(const Features& features, std::span<const int64_t> rows) const {
     const auto channels = static_cast<size_t>(probe_.channels());
     const auto size = static_cast<size_t>(features.row_shape().count());
-    const auto positions = static_cast<double>(size / channels);
+    const size_t positions = size / channels;
     std::vector<float> values(size * rows.size());
     features.gather(rows, values.data());
     Vector means(channels * rows.size(), 0);
-    for (size_t i = 0; i < values.size(); ++i) means[i / size * channels + i % channels] += values[i] / positions;
+    for (size_t i = 0; i < values.size(); ++i)
+      means[i / size * channels + i % channels] += values[i] / static_cast<double>(positions);
     return means;
   }
 

@@ -30,7 +30,8 @@ void compare(const json* before, const json* now, const std::string& path, std::
     for (const json* side : {before, now}) {
       for (const auto& [key, value] : side->items()) keys.insert(key);
     }
-    for (const std::string& key : keys) compare(element(*before, key), element(*now, key), path + "/" + key, changes);
+    for (const std::string& key : keys)
+      compare(element(*before, key), element(*now, key), fmt::format("{}/{}", path, key), changes);
   } else if (lists) {
     for (size_t i = 0; i < before->size(); ++i)
       compare(&(*before)[i], &(*now)[i], fmt::format("{}/{}", path, i), changes);
