@@ -14,6 +14,19 @@ void for_each_row(std::span<const int64_t> rows, int64_t row_bytes,
   for (int64_t i = 0; i < count; ++i) copy(i, rows[static_cast<size_t>(i)]);
 }
 
+Tensor mean_over_positions(Kernels& kernels, ArenaPool& pool, const Tensor& maps) {
+  const Shape& shape = maps.shape();
+  const Tensor means = pool.take({shape[0], 1, 1, shape[3]});
+  kernels.avg_pool({.batch = shape[0],
+                    .height = shape[1],
+                    .width = shape[2],
+                    .channels = shape[3],
+                    .window_height = shape[1],
+                    .window_width = shape[2]},
+                   maps.floats(), means.floats());
+  return means;
+}
+
 FeatureTensor::FeatureTensor(Tensor tensor) : tensor_(std::move(tensor)) {
   require(tensor_.shape().rank() == 4 && tensor_.dtype() == DType::float32 && tensor_.device() == Device::cpu,
           "[features] unusable features; got {} {}; expected float32 [rows, height, width, channels] in host memory",

@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 
+#include "runtime/arena_pool.h"
 #include "runtime/tensor.h"
 
 namespace hp {
@@ -28,6 +29,9 @@ class Features {
     return {batch, row[0], row[1], row[2]};
   }
 };
+
+// Maps [batch, height, width, channels] averaged over their positions: [batch, 1, 1, channels].
+Tensor mean_over_positions(Kernels& kernels, ArenaPool& pool, const Tensor& maps);
 
 // A tensor [rows, height, width, channels], float32 in host memory; row i is sample i.
 class FeatureTensor final : public Features {

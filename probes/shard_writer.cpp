@@ -47,17 +47,7 @@ void ShardWriter::compute(int64_t begin, int64_t end, std::byte* rows) {
               batch.maps.device() == kernels_.device(),
           "[features] the source gave something else; got {} {}; expected float32 {} on the kernels' device",
           name_of(batch.maps.dtype()), batch.maps.shape().str(), expected.str());
-  Tensor values = batch.maps;
-  if (layout_.row != map_) {
-    values = pool_.take({count, layout_.row.count()});
-    kernels_.avg_pool({.batch = count,
-                       .height = map_[0],
-                       .width = map_[1],
-                       .channels = map_[2],
-                       .window_height = map_[0],
-                       .window_width = map_[1]},
-                      batch.maps.floats(), values.floats());
-  }
+  const Tensor values = layout_.row == map_ ? batch.maps : mean_over_positions(kernels_, pool_, batch.maps);
   kernels_.download(values.floats(), values.bytes(), staged_.floats());
   const auto row_floats = static_cast<size_t>(layout_.row.count());
   for (const int64_t sample : batch.skipped) {

@@ -125,7 +125,7 @@ def main():
     launcher = pathlib.Path(sys.executable).with_name("peers-python")
 
     def worker(library):
-        command = [launcher if launcher.exists() else sys.executable, "-m", "peers.worker", "--library", library,
+        command = [launcher if launcher.exists() else sys.executable, "-m", "peers.worker", "--peer", library,
                    "--network", options.network, "--weights", weights, "--onnx", onnx, *settings]
         return command + (["--compile"] if options.compile else [])
 

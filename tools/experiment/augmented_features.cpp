@@ -42,18 +42,7 @@ std::vector<int64_t> AugmentedFeatures::read(std::span<const int64_t> rows, floa
   for (int64_t begin = 0; begin < count; begin += backbone_batch_) {
     const int64_t end = std::min(begin + backbone_batch_, count);
     Tensor features = extractor_.features(pictures_.rows(begin, end));
-    if (shape_[0] * shape_[1] < features.shape()[1] * features.shape()[2]) {
-      const Tensor means = pool_.take({end - begin, 1, 1, shape_[2]});
-      const int64_t height = features.shape()[1], width = features.shape()[2];
-      kernels_.avg_pool({.batch = end - begin,
-                         .height = height,
-                         .width = width,
-                         .channels = shape_[2],
-                         .window_height = height,
-                         .window_width = width},
-                        features.floats(), means.floats());
-      features = means;
-    }
+    if (features.count() > (end - begin) * shape_.count()) features = mean_over_positions(kernels_, pool_, features);
     kernels_.download(features.floats(), features.bytes(), out + begin * shape_.count());
   }
   return read;

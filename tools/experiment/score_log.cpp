@@ -23,7 +23,7 @@ constexpr size_t mark_digits = 16;
 std::string mark_of(std::string_view content) { return sha256_of(content).substr(0, mark_digits); }
 
 // JSON knows no numbers that are not finite, and CSV files show their sign.
-json number(double value) {
+json number_or_text(double value) {
   if (std::isfinite(value)) return value;
   return fmt::format("{}", value);
 }
@@ -72,7 +72,7 @@ std::vector<std::string> texts_from(const json& list) {
 
 json to_json(const std::vector<Record>& records) {
   json list = json::array();
-  for (const Record& r : records) list.push_back({characters(r.sample), r.target, r.cell, number(r.value)});
+  for (const Record& r : records) list.push_back({characters(r.sample), r.target, r.cell, number_or_text(r.value)});
   return list;
 }
 
@@ -89,14 +89,14 @@ GalleryItem gallery_item_from(const json& all) {
 }
 
 json to_json(const ScoredBatch& batch) {
-  json all{{"negative", number(batch.negative_logits)},
+  json all{{"negative", number_or_text(batch.negative_logits)},
            {"logits", batch.logits},
            {"warnings", to_json(batch.warnings)},
            {"files", to_json(batch.files)}};
   for (const char* list : {"scores", "completeness", "gallery"}) all[list] = json::array();
   for (const auto& [key, records] : batch.scores)
     all["scores"].push_back({key.evaluation, key.metric, key.method, key.probe, to_json(records)});
-  for (const double value : batch.completeness) all["completeness"].push_back(number(value));
+  for (const double value : batch.completeness) all["completeness"].push_back(number_or_text(value));
   for (const GalleryItem& item : batch.gallery) all["gallery"].push_back(to_json(item));
   return all;
 }

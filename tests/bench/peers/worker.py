@@ -1,4 +1,4 @@
-"""A process that runs works of one library when asked: python -m peers.worker --library torch ...
+"""A process that runs works of one library when asked: python -m peers.worker --peer torch ...
 
 Commands, one a line, answered by one line of JSON: "describe", "run WORK|VARIANT|CALLS|WARM" (seconds of each call of
 the whole work, after WARM calls that are not timed), "save WORK|VARIANT|FILE" (the result of one call as .npy)."""
@@ -14,11 +14,11 @@ import numpy as np
 
 
 def library(options):
-    if options.library == "torch":
+    if options.peer == "torch":
         from .torch_works import TorchWorks
         return TorchWorks(options)
     from .onnx_works import OpenVinoWorks, RuntimeWorks
-    return {"onnxruntime": RuntimeWorks, "openvino": OpenVinoWorks}[options.library](options)
+    return {"onnxruntime": RuntimeWorks, "openvino": OpenVinoWorks}[options.peer](options)
 
 
 class Server:
@@ -60,7 +60,7 @@ def peak_memory():
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--library", required=True)
+    parser.add_argument("--peer", required=True)
     parser.add_argument("--network", default="resnet50")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--onnx")

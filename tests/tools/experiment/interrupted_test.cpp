@@ -1,7 +1,6 @@
 // Runs that are stopped: what they leave, and that the same command completes them with the same results.
 #include <doctest/doctest.h>
 
-#include <chrono>
 #include <thread>
 
 #include "tests/tools/experiment/program.h"
@@ -14,8 +13,6 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 namespace {
-
-void sleep_for(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
 // Enough maps that a run can be met in the middle of them.
 json long_experiment(const fs::path& folder) {

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "tests/files.h"
 
@@ -20,6 +22,8 @@ void redirect(const std::filesystem::path& file, int to) {
 }
 
 }  // namespace
+
+void sleep_for(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
 std::string Ran::complaint() const {
   std::string text = errors;

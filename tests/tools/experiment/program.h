@@ -44,6 +44,8 @@ class Program {
   bool ended_ = false;
 };
 
+void sleep_for(double seconds);
+
 Ran hp_run(const std::filesystem::path& folder, std::vector<std::string> arguments);
 // The experiment as a file in `folder`, with `folder`/out as the output folder unless `more` names another.
 Ran hp_run(const std::filesystem::path& folder, const nlohmann::json& experiment, std::vector<std::string> more = {});

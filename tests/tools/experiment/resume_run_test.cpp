@@ -15,6 +15,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// Pictures, weights, and an experiment that trains probes and explains nothing.
+json probes_alone(const fs::path& folder) {
+  write_image_folder(folder / "data");
+  write_weights(folder / "weights.safetensors");
+  json experiment = grid_experiment(folder);
+  experiment["attributions"] = experiment["evaluations"] = json::array();
+  return experiment;
+}
+
 // Counts what is done by name, and asks for a stop when something was begun so often.
 class Counter final : public Observer {
  public:
@@ -149,10 +158,7 @@ TEST_CASE("resume: only what a change touches is explained again, and pictures t
 
 TEST_CASE("resume: probes go on in the middle of an epoch, and no step is made twice") {
   const TemporaryFolder folder;
-  write_image_folder(folder / "data");
-  write_weights(folder / "weights.safetensors");
-  json experiment = grid_experiment(folder.path());
-  experiment["attributions"] = experiment["evaluations"] = json::array();
+  json experiment = probes_alone(folder.path());
   experiment["probes"].push_back(json::parse(R"({"name": "mlp", "head": "mlp", "hidden": 8, "loss": "bce"})"));
   experiment["training"] = {{"epochs", 3}, {"batch_size", 8}, {"schedule", "s1"}};
   for (const bool augment : {false, true}) {
@@ -175,10 +181,7 @@ TEST_CASE("resume: probes go on in the middle of an epoch, and no step is made t
 
 TEST_CASE("resume: a probe's file that is damaged is said, and trained again with the same bits") {
   const TemporaryFolder folder;
-  write_image_folder(folder / "data");
-  write_weights(folder / "weights.safetensors");
-  json experiment = grid_experiment(folder.path());
-  experiment["attributions"] = experiment["evaluations"] = json::array();
+  json experiment = probes_alone(folder.path());
   experiment["training"]["epochs"] = 2;
   const fs::path output = folder / "out", file = output / "probes/linear-bce.safetensors";
   REQUIRE(run_here(experiment, output) == Outcome::complete);
@@ -200,10 +203,7 @@ TEST_CASE("resume: a probe's file that is damaged is said, and trained again wit
 
 TEST_CASE("resume: a run killed while it wrote its probes takes them all from the state of their training") {
   const TemporaryFolder folder;
-  write_image_folder(folder / "data");
-  write_weights(folder / "weights.safetensors");
-  json experiment = grid_experiment(folder.path());
-  experiment["attributions"] = experiment["evaluations"] = json::array();
+  json experiment = probes_alone(folder.path());
   experiment["training"]["epochs"] = 3;
   const fs::path output = folder / "out";
   REQUIRE(run_here(experiment, folder / "whole") == Outcome::complete);

@@ -4,10 +4,8 @@
 #include <sys/mount.h>
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <memory>
-#include <thread>
 
 #include "attribution/npy.h"
 #include "runtime/safetensors.h"
@@ -28,8 +26,6 @@ constexpr bool sanitized = true;
 #else
 constexpr bool sanitized = false;
 #endif
-
-void sleep_for(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
 // A short experiment with every kind of file, and what a run that nothing disturbs makes of it.
 struct Bench {
