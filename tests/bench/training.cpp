@@ -130,11 +130,9 @@ std::vector<double> TrainingShop::train_probes(const EpochSpec& spec) {
   recipe.optimizer = training_optimizer();
   recipe.epochs = probe_epochs;
   recipe.batch_size = probe_batch;
+  const TrainResult result = train(pointers, *rows.features, rows.labels, recipe, kernels_);
   std::vector<double> losses;
-  for (const ProbeProgress& probe :
-       train(pointers, *rows.features, rows.labels, recipe, kernels_).curves.back().probes) {
-    losses.push_back(probe.loss);
-  }
+  for (const ProbeProgress& probe : result.curves.back().probes) losses.push_back(probe.loss);
   return losses;
 }
 
