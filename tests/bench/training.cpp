@@ -130,7 +130,7 @@ std::vector<double> TrainingShop::train_probes(const EpochSpec& spec) {
   recipe.optimizer = training_optimizer();
   recipe.epochs = probe_epochs;
   recipe.batch_size = probe_batch;
-  const TrainResult result = train(pointers, *rows.features, rows.labels, recipe, kernels_);
+  const TrainingReport result = train(pointers, *rows.features, rows.labels, recipe, kernels_);
   std::vector<double> losses;
   for (const ProbeProgress& probe : result.curves.back().probes) losses.push_back(probe.loss);
   return losses;
