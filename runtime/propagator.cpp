@@ -1,36 +1,11 @@
 #include "runtime/propagator.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "runtime/error.h"
+#include "runtime/route.h"
 
 namespace hp {
-
-struct Propagator::Route {
-  std::vector<bool> reached;     // a message arrives at this value
-  std::vector<bool> wanted;      // the value or something below it is tapped
-  std::vector<const Tap*> taps;  // per node
-  std::vector<Form> form;        // of the message
-  std::vector<int> place;        // the node whose memory the message lies in: its own or a consumer's
-  std::vector<bool> in_place;    // the node's rule turns its message into that of all inputs where it lies
-  std::vector<bool> read_only;   // the message shares its memory with one that is read later
-  std::vector<size_t> offset;    // of the message in the arena of one chunk
-  size_t bytes = 0;
-  int top = 0;
-
-  bool in_trace(int node) const {
-    const Tap* tap = taps[static_cast<size_t>(node)];
-    return tap && tap->keep == Tap::Keep::message;
-  }
-  std::vector<int> reached_only(std::span<const int> nodes) const {
-    std::vector<int> result;
-    for (int node : nodes) {
-      if (node <= top && reached[static_cast<size_t>(node)]) result.push_back(node);
-    }
-    return result;
-  }
-};
 
 const Message& RelevanceTrace::at(int node) const {
   auto found = messages_.find(node);
@@ -78,134 +53,6 @@ Prepared Propagator::prepare(const Activations& activations) {
   return prepared;
 }
 
-// A message has the form that the node's own rule takes. Where the walk ends, no rule takes it: there relevance stays
-// relevance.
-Form Propagator::form_of(const Route& route, int node) const {
-  bool goes_on = false;
-  for (int input : graph_.node(node).inputs) goes_on = goes_on || route.reached[static_cast<size_t>(input)];
-  if (goes_on) return choices_[static_cast<size_t>(node)].rule->takes();
-  for (int consumer : graph_.node(node).consumers) {
-    const size_t index = static_cast<size_t>(consumer);
-    if (consumer <= route.top && route.reached[index] && choices_[index].rule->gives() == Form::relevance)
-      return Form::relevance;
-  }
-  return Form::multiplier;
-}
-
-// The inputs that a node's rule has a message for.
-std::vector<int> Propagator::carried_inputs(int node) const {
-  const std::vector<int>& inputs = graph_.node(node).inputs;
-  std::vector<int> carried;
-  for (size_t which = 0; which < inputs.size(); ++which) {
-    if (choices_[static_cast<size_t>(node)].rule->carries(graph_, node, static_cast<int>(which)))
-      carried.push_back(inputs[which]);
-  }
-  return carried;
-}
-
-Propagator::Route Propagator::route(std::span<const Entry> entries, std::span<const Tap> taps) const {
-  const size_t count = static_cast<size_t>(graph_.size());
-  Route route{std::vector<bool>(count, false),
-              std::vector<bool>(count, false),
-              std::vector<const Tap*>(count, nullptr),
-              std::vector<Form>(count, Form::multiplier),
-              std::vector<int>(count),
-              std::vector<bool>(count, false),
-              std::vector<bool>(count, false),
-              {},
-              0,
-              0};
-  for (const Tap& tap : taps) {
-    route.taps[static_cast<size_t>(tap.node)] = &tap;
-    route.wanted[static_cast<size_t>(tap.node)] = true;
-  }
-  for (int i = 0; i < graph_.size(); ++i) {
-    for (int input : carried_inputs(i)) {
-      if (route.wanted[static_cast<size_t>(input)]) route.wanted[static_cast<size_t>(i)] = true;
-    }
-  }
-  for (const Entry& entry : entries) {
-    route.reached[static_cast<size_t>(entry.node)] = route.wanted[static_cast<size_t>(entry.node)];
-    route.top = std::max(route.top, entry.node);
-  }
-  for (int i = route.top; i >= 0; --i) {
-    if (!route.reached[static_cast<size_t>(i)] || graph_.node(i).kind == OpKind::detach) continue;
-    for (int input : carried_inputs(i)) {
-      if (route.wanted[static_cast<size_t>(input)]) route.reached[static_cast<size_t>(input)] = true;
-    }
-  }
-  for (int i = 0; i <= route.top; ++i) {
-    if (route.reached[static_cast<size_t>(i)]) route.form[static_cast<size_t>(i)] = form_of(route, i);
-  }
-  share_messages(route, entries);
-  return route;
-}
-
-// Could the messages of all inputs of a node lie where its own is? Nothing may have been written to them before, and
-// only the one that is read last may be changed afterwards.
-bool Propagator::may_share(const Route& route, std::span<const Entry> entries, int node) const {
-  const Rule* rule = choices_[static_cast<size_t>(node)].rule.get();
-  if (!rule || !rule->works_in_place(graph_, node) || route.in_trace(node) ||
-      route.read_only[static_cast<size_t>(node)])
-    return false;
-  std::vector<int> inputs = route.reached_only(graph_.node(node).inputs);
-  std::ranges::sort(inputs);
-  if (inputs.empty() || std::ranges::adjacent_find(inputs) != inputs.end()) return false;
-  for (int input : inputs) {
-    if (route.in_trace(input) || route.form[static_cast<size_t>(input)] != rule->gives()) return false;
-    const bool last = input == inputs[0];
-    for (int consumer : route.reached_only(graph_.node(input).consumers)) {
-      if (consumer > node) return false;
-      if (consumer < node && (!last || (inputs.size() > 1 && consumer >= inputs[1]))) return false;
-    }
-    for (const Entry& entry : entries) {
-      if (entry.node == input && !last) return false;
-    }
-  }
-  return true;
-}
-
-void Propagator::share_messages(Route& route, std::span<const Entry> entries) const {
-  std::iota(route.place.begin(), route.place.end(), 0);
-  for (int i = route.top; i >= 0; --i) {
-    const size_t node = static_cast<size_t>(i);
-    if (!route.reached[node] || !may_share(route, entries, i)) continue;
-    route.in_place[node] = true;
-    const std::vector<int> inputs = route.reached_only(graph_.node(i).inputs);
-    for (int input : inputs) {
-      route.place[static_cast<size_t>(input)] = route.place[node];
-      route.read_only[static_cast<size_t>(input)] = input != std::ranges::min(inputs);
-    }
-  }
-}
-
-// A message lives from its first consumer (the highest node) down to its own node, or to the last one that shares its
-// memory; that of a tap lies with the trace.
-void Propagator::lay_out_messages(Route& route, int64_t targets) const {
-  std::vector<Lifetime> lifetimes;
-  std::vector<size_t> block(static_cast<size_t>(graph_.size()), 0);
-  for (int i = route.top; i >= 0; --i) {
-    const size_t node = static_cast<size_t>(i), place = static_cast<size_t>(route.place[node]);
-    if (!route.reached[node]) continue;
-    if (place != node) {  // below the node that the memory was made for
-      block[node] = block[place];
-      lifetimes[block[node]].last = route.top - i;
-      continue;
-    }
-    int first = i;
-    for (int consumer : route.reached_only(graph_.node(i).consumers)) first = std::max(first, consumer);
-    const int64_t elements = route.in_trace(i) ? 0 : graph_.node(i).shape.count() * targets;
-    block[node] = lifetimes.size();
-    lifetimes.push_back({static_cast<size_t>(elements) * sizeof(float), route.top - first, route.top - i});
-  }
-  const Layout layout = lay_out(lifetimes);
-  route.offset.assign(block.size(), 0);
-  for (size_t i = 0; i < block.size(); ++i) {
-    if (route.reached[i]) route.offset[i] = layout.offsets[block[i]];
-  }
-  route.bytes = layout.bytes;
-}
-
 RelevanceTrace Propagator::run(const Prepared& prepared, std::span<const Entry> entries, std::span<const Tap> taps) {
   const Observed observed(kernels_.observer(), "walk");
   require(!entries.empty(), "[propagator] no entry; got 0; expected at least one");
@@ -217,8 +64,8 @@ RelevanceTrace Propagator::run(const Prepared& prepared, std::span<const Entry> 
             "[propagator] entry at '{}' does not fit; got {} for {} targets; expected multipliers, {} per target",
             graph_.node(entry.node).name, entry.message.data.shape().str(), entry.message.targets, shape.str());
   }
-  Route route = this->route(entries, taps);
-  lay_out_messages(route, 1);
+  Route route(graph_, choices_, entries, taps);
+  route.lay_out(1);
   const int chunk = std::clamp(static_cast<int>(chunk_bytes_ / std::max<size_t>(route.bytes, 1)), 1, targets);
   RelevanceTrace trace;
   for (const Tap& tap : taps) {
@@ -237,7 +84,7 @@ RelevanceTrace Propagator::run(const Prepared& prepared, std::span<const Entry> 
   }
   for (int first = 0; first < targets; first += chunk) {
     const int count = std::min(chunk, targets - first);
-    if (first == 0 || count != chunk) lay_out_messages(route, count);
+    if (first == 0 || count != chunk) route.lay_out(count);
     walk(prepared, route, entries, first, count, targets, trace);
   }
   for (int i = 0; i <= route.top; ++i) {
@@ -313,7 +160,7 @@ void Propagator::walk(const Prepared& prepared, const Route& route, std::span<co
     const Node& node = graph_.node(i);
     if (!node.op || node.kind == OpKind::detach) continue;
     const NodeView view(context, prepared.activations, i);
-    if (handed_on.empty() && may_pull_together(route, i)) {
+    if (handed_on.empty() && route.may_pull_together(i)) {
       std::vector<Message> messages(node.inputs.size());
       for (size_t which = 0; which < messages.size(); ++which) {
         if (route.reached[static_cast<size_t>(node.inputs[which])]) messages[which] = message_of(node.inputs[which]);
@@ -372,13 +219,6 @@ void Propagator::pull_into(const Prepared& prepared, const NodeView& view, const
   }
   if (!handed_on.empty()) add_sums(prepared, input, target, handed_on);
   if (add) kernels_.scale_add(target.data.count(), 1, target.data.floats(), 1, in.data.floats());
-}
-
-bool Propagator::may_pull_together(const Route& route, int node) const {
-  const Rule& rule = *choices_[static_cast<size_t>(node)].rule;
-  if (!rule.pulls_together(graph_, node)) return false;
-  const std::vector<int> inputs = route.reached_only(graph_.node(node).inputs);
-  return std::ranges::all_of(inputs, [&](int input) { return route.form[static_cast<size_t>(input)] == rule.gives(); });
 }
 
 // All edges of a node at once; messages of inputs that are not reached are empty.

@@ -31,6 +31,8 @@ struct Tap {
   Tensor into = {};  // where the message goes, if not to memory of its own; [targets * batch, ...] like it
 };
 
+class Route;
+
 class RelevanceTrace {
  public:
   const Message& at(int node) const;  // throws hp::Error if the node was not tapped or no message reached it
@@ -73,12 +75,6 @@ class Propagator {
   size_t bytes() const { return pool_.bytes(); }  // device memory held for messages, prepared and scratch values
 
  private:
-  struct Route;  // which nodes a set of entries and taps visits, and where their messages lie
-  Route route(std::span<const Entry> entries, std::span<const Tap> taps) const;
-  std::vector<int> carried_inputs(int node) const;
-  bool may_share(const Route& route, std::span<const Entry> entries, int node) const;
-  void share_messages(Route& route, std::span<const Entry> entries) const;
-  void lay_out_messages(Route& route, int64_t targets) const;
   Tensor place_for(const Route& route, std::span<const Entry> entries, const Tap& tap, int targets);
   void walk(const Prepared& prepared, const Route& route, std::span<const Entry> entries, int first, int count,
             int targets, RelevanceTrace& trace);
@@ -86,12 +82,10 @@ class Propagator {
                  bool add, std::span<float> handed_on);
   void pull_together(const NodeView& view, const Message& out, std::span<const Message> in,
                      const std::vector<bool>& written);
-  bool may_pull_together(const Route& route, int node) const;
   void convert(const Prepared& prepared, int node, Form from, const Message& message);
   std::span<float> keep_sums(const Prepared& prepared, const Route& route, const Message& message, int node, int first,
                              RelevanceTrace& trace);
   void add_sums(const Prepared& prepared, int node, const Message& message, std::span<float> sums);
-  Form form_of(const Route& route, int node) const;
   Activity activity_at(const Route& route, int node, int targets) const;
 
   const Graph& graph_;
