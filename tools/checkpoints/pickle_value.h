@@ -30,6 +30,7 @@ struct Sequence {
 };
 struct Dict {
   std::vector<std::pair<ValueId, ValueId>> items;
+  bool record = false;  // the attributes of a TorchScript object
 };
 // A class or function that the pickle names. It is never looked up.
 struct Global {

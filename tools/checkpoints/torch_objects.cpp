@@ -75,6 +75,7 @@ ValueId TorchObjects::call(ValueId callable, ValueId arguments) {
   const auto* items = heap_.tuple(arguments);
   require(items != nullptr, "[pickle] {} is called with {}; expected a tuple of arguments", str(*global),
           describe(heap_, arguments));
+  if (ValueId made = 0; torchscript(*global, *items, made)) return made;
   if (is(*global, "collections", "OrderedDict")) return ordered_dict(*items);
   if (is(*global, "builtins", "set") || is(*global, "__builtin__", "set")) return sequence(Sequence::Kind::set, *items);
   if (is(*global, "torch", "Size")) return sequence(Sequence::Kind::tuple, *items);
@@ -87,6 +88,31 @@ ValueId TorchObjects::call(ValueId callable, ValueId arguments) {
     }
   }
   return heap_.add(Foreign{*global});
+}
+
+// What only the archives of torch.jit.save name. Their classes are anonymous: the program that defines them is not
+// read.
+bool TorchObjects::torchscript(const Global& global, const std::vector<ValueId>& arguments, ValueId& result) {
+  const bool tagged = is(global, "torch.jit._pickle", "restore_type_tag");
+  if (global.module == "__torch__" || global.module.starts_with("__torch__.")) {
+    result = heap_.add(Dict{.items = {}, .record = true});
+  } else if ((tagged || is(global, "torch", "device")) && !arguments.empty()) {
+    result = arguments.front();
+  } else if (global.module == "torch.jit._pickle" && global.name.starts_with("build_") &&
+             global.name.ends_with("list")) {
+    result = sequence(Sequence::Kind::list, arguments);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void TorchObjects::build(ValueId object, ValueId state) {
+  auto* record = std::get_if<Dict>(&heap_[object]);
+  const auto* attributes = heap_.as<Dict>(state);
+  if (!record || !record->record || !attributes || object == state) return;
+  heap_.charge(2 * attributes->items.size());
+  record->items.insert(record->items.end(), attributes->items.begin(), attributes->items.end());
 }
 
 ValueId TorchObjects::ordered_dict(const std::vector<ValueId>& arguments) {

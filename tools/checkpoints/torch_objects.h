@@ -25,20 +25,23 @@ struct TorchTensor {
 };
 
 // Known: OrderedDict and set, the storage classes, _rebuild_tensor (_v2, _v3), _rebuild_parameter (_with_state),
-// torch.Size. Every other global becomes an inert Foreign: training checkpoints carry many beside their weights.
-// Globals that run commands are refused at sight.
+// torch.Size, torch.device, the list makers of TorchScript; a class of __torch__ becomes a record of its attributes, a
+// Dict that BUILD fills. Every other global becomes an inert Foreign: training checkpoints carry many beside their
+// weights. Globals that run commands are refused at sight.
 class TorchObjects {
  public:
   explicit TorchObjects(PickleHeap& heap) : heap_(heap) {}
 
   ValueId global(std::string_view module, std::string_view name);  // throws hp::Error for os.system and its like
   ValueId call(ValueId callable, ValueId arguments);               // REDUCE, NEWOBJ
+  void build(ValueId object, ValueId state);                       // BUILD: only records keep their state
   ValueId persistent(ValueId id);                                  // ('storage', class, key, location, numel[, view])
 
   const std::vector<TorchStorage>& storages() const { return storages_; }
   const std::vector<TorchTensor>& tensors() const { return tensors_; }
 
  private:
+  bool torchscript(const Global& global, const std::vector<ValueId>& arguments, ValueId& result);
   ValueId ordered_dict(const std::vector<ValueId>& arguments);
   ValueId sequence(Sequence::Kind kind, const std::vector<ValueId>& arguments);
   ValueId tensor(const std::vector<ValueId>& arguments, bool typed_by_call);

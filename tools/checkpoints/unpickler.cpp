@@ -266,10 +266,11 @@ bool Unpickler::step_object(unsigned char opcode) {
       push_again(objects_.call(callable, arguments));
       return true;
     }
-    case BUILD:  // the object's attributes, such as a state dict's _metadata: nothing that weights need
-      pop();
-      top();
+    case BUILD: {  // an object's attributes; those of a state dict (_metadata) are nothing that weights need
+      const ValueId state = pop();
+      objects_.build(top(), state);
       return true;
+    }
     case BINPERSID: {
       const ValueId id = pop();
       push_again(objects_.persistent(id));

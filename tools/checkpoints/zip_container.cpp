@@ -1,5 +1,6 @@
 // PyTorch's container since 1.6: a zip archive of P/data.pkl (the object), P/data/KEY (one storage each), P/version and
-// P/byteorder, where P is the name of the saved file.
+// P/byteorder, where P is the name of the saved file. torch.jit.save adds P/constants.pkl and P/code/: then the object
+// is a module, and a tensor's name is the path of attributes that leads to it, as in its state_dict().
 #include <charconv>
 #include <optional>
 
@@ -51,9 +52,6 @@ std::string find_folder(const ZipArchive& archive) {
           "[checkpoint] this is a zip archive{}, but no PyTorch checkpoint: it holds no data.pkl; {}",
           arrays ? " of NumPy arrays (.npz)" : "",
           arrays ? "save the arrays as safetensors" : "unpack it and take the checkpoint inside");
-  require(!archive.find(*folder + "constants.pkl"),
-          "[checkpoint] this is a TorchScript archive, which holds a program beside its weights; load it with "
-          "torch.jit.load and save its state_dict()");
   return *folder;
 }
 
@@ -113,6 +111,10 @@ Checkpoint read_zip(MappedFile file) {
   Checkpoint checkpoint;
   checkpoint.container = "PyTorch zip archive";
   flatten(heap, objects, root, checkpoint);
+  if (archive.find(folder + "constants.pkl")) {
+    checkpoint.container = "TorchScript archive";  // its program (code/) stays unread
+    std::erase_if(checkpoint.items, [](const CheckpointItem& item) { return !item.foreign; });  // "training", ...
+  }
   checkpoint.storages = std::make_unique<ZipStorages>(std::move(file), std::move(archive), std::move(members));
   return checkpoint;
 }

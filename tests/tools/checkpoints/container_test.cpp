@@ -174,6 +174,33 @@ TEST_CASE("zip: sizes that the file's length rules out") {
   }
 }
 
+TEST_CASE("TorchScript: records without a memo, as old archives have them; what is hostile is refused") {
+  const auto record = [](const std::string& attributes) {
+    return py::global("__torch__.net", "Net") + ")\x81" + attributes + "b";
+  };
+  const auto script = [](const std::string& object) {
+    ZipSpec spec = torch_archive(object, {numbers});
+    spec.members.emplace_back("archive/constants.pkl", py::pickle(py::tuple({})));
+    spec.members.emplace_back("archive/code/__torch__/net.py", "raise SystemExit");
+    return zip_file(spec);
+  };
+  const std::string w = tensor(persistent(numbers, false), {{3, 2}, {1, 3}});
+  const std::string tagged = py::call(py::global("torch.jit._pickle", "restore_type_tag"),
+                                      py::tuple({py::dict({{"w", w}}), py::text("Dict[str, Tensor]")}));
+  CHECK(result(script(record(py::dict({{"training", py::boolean(true)}, {"net", record(py::dict({{"w", w}}))}})))) ==
+        "net.w 0 3 1 4 2 5");
+  CHECK(result(script(record(py::dict({{"weights", tagged}})))) == "weights.w 0 3 1 4 2 5");
+  CHECK(result(script(record(py::none()))) == "no tensor");
+  // A module that contains itself, and one whose state is the module.
+  CHECK(refused(script(py::global("__torch__", "Net") + ")\x81q" + std::string(1, '\5') + "}" + py::text("self") + "h" +
+                       std::string(1, '\5') + "sb"),
+                "nested too deeply"));
+  CHECK(result(script(py::global("__torch__", "Net") + ")\x81" + "2b")) == "no tensor");
+  CHECK(refused(script(py::call(py::global("os", "system"), py::tuple({py::text("true")}))), "names os.system"));
+  // A class called like TorchScript's is not one of its own.
+  CHECK(result(script(py::call(py::global("__torch__evil", "Net"), py::tuple({})))) == "no tensor");
+}
+
 TEST_CASE("checkpoint: the same name twice is refused") {
   const std::string twice = "}(" + py::text("w") + tensor(persistent(numbers, false), {{1}, {1}}) + py::text("w") +
                             tensor(persistent(numbers, false), {{2}, {1}}) + "u";

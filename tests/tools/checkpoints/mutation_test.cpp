@@ -169,7 +169,10 @@ TEST_CASE("mutations: legacy streams") {
          {{"training_legacy.pth", 1000, 1}, {"protocol4_legacy.pth", 960, 2}, {"resnet50_legacy.pth", 40, 3}});
 }
 TEST_CASE("mutations: zip archives") {
-  damage(Container::zip, {{"training_zip.pth", 1000, 4}, {"protocol4_zip.pth", 960, 5}, {"resnet18_zip.pth", 40, 6}});
+  damage(Container::zip, {{"training_zip.pth", 800, 4},
+                          {"protocol4_zip.pth", 760, 5},
+                          {"resnet18_zip.pth", 40, 6},
+                          {"towers_trace.pt", 400, 8}});
 }
 TEST_CASE("mutations: safetensors") { damage(Container::safetensors, {{"expected.safetensors", 2000, 7}}); }
 

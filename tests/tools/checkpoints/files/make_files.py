@@ -2,7 +2,8 @@
 """Writes the checkpoints of this folder with PyTorch itself, and what they hold as safetensors.
 
 Made with Debian 12's python3-torch 1.13.1 and python3-torchvision 0.14.1 (torch 1.13.1, torchvision 0.14.1). Tests read the
-files and never run this script. Usage: make_files.py FOLDER
+files and never run this script. The files of `of_current_torch` were made with torch 2.15.0.
+Usage: make_files.py FOLDER [--current]
 """
 import argparse
 import collections
@@ -11,6 +12,7 @@ import pathlib
 import struct
 import sys
 import types
+import typing
 
 import numpy
 import torch
@@ -107,8 +109,58 @@ def save_safetensors(path, tensors):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
+class Tower(torch.nn.Module):
+    """Attributes of every kind that torch.jit.save writes, among half and single precision tensors as CLIP's."""
+    sizes: typing.List[int]
+    names: typing.Dict[str, int]
+    absent: typing.Optional[int]
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(2, 3, 1, bias=False).half()
+        self.bn1 = torch.nn.BatchNorm2d(3)
+        self.layer1 = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 2).to(torch.bfloat16))
+        self.sizes, self.names, self.absent = [1, 2, 3], {"a": 1}, None
+        self.scale, self.title, self.pair = 0.5, "tower", (1, 2.0)
+        self.device = torch.device("cpu")
+
+    def forward(self, x):
+        return self.bn1(self.conv1(x).float()) * self.scale * len(self.sizes)
+
+
+class TwoTowers(torch.nn.Module):
+    """A CLIP in small: a visual tower, a tensor of its own, a tied one, a transposed one, integers as buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.visual = Tower()
+        self.logit_scale = torch.nn.Parameter(torch.ones([]))
+        self.text_projection = torch.nn.Parameter(formula(3, 2).t())
+        self.tied = self.visual.bn1.weight
+        self.register_buffer("input_resolution", torch.tensor(64))
+
+    def forward(self, x):
+        return self.visual(x) * self.logit_scale
+
+
+def of_current_torch(folder):
+    """TorchScript of a module with a submodule, and what it holds."""
+    model = TwoTowers().eval()
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name != "text_projection":
+                tensor.copy_(formula(*tensor.shape) if tensor.dtype.is_floating_point else tensor)
+    script = torch.jit.script(model)
+    script.save(str(folder / "towers_script.pt"))
+    with torch.no_grad():
+        torch.jit.trace(model, torch.zeros(1, 2, 2, 2).half()).save(str(folder / "towers_trace.pt"))
+    save_safetensors(folder / "towers.safetensors", script.state_dict())
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
+    if "--current" in sys.argv:
+        return of_current_torch(folder)
     weights, foreign = state_dict(), foreign_class()
     save_safetensors(folder / "expected.safetensors", weights)
     torch.save(weights, folder / "bare_zip.pth")
