@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "kernels/cpu/cpu_kernels.h"
+#include "models/name.h"
 #include "runtime/error.h"
 #include "runtime/executor.h"
 #include "runtime/fold.h"
@@ -73,6 +74,69 @@ TEST_CASE("models: numbers of parameters and shapes of features are those of the
   const Backbone r56 = build_backbone("cifar_resnet56", {3, 96, 96});
   CHECK(r56.graph.node(r56.features()).shape == Shape{3, 24, 24, 64});
   CHECK_THROWS_WITH_AS(build_backbone("resnet51", {1, 224, 224}), doctest::Contains("resnet50"), Error);
+}
+
+TEST_CASE("models: B-cos ResNets have the reference's parameters, six input channels and no activation") {
+  const auto count = [](const std::string& name) { return trained(build_backbone(name, {1, 224, 224}).graph); };
+  CHECK(count("bcos_resnet50") == 25538880 - 2048 * 1000);
+  // As torchvision's, with three channels more in the stem and one bias a norm less.
+  const auto biases = [](const std::string& name) {
+    int64_t sum = 0;
+    const Graph graph = build_backbone(name, {1, 224, 224}).graph;
+    for (const Node& node : graph.nodes())
+      if (node.kind == OpKind::parameter && node.name.ends_with(".bias")) sum += node.shape.count();
+    return sum;
+  };
+  for (const std::string name : {"resnet18", "resnet34", "resnet101", "resnet152"})
+    CHECK(count("bcos_" + name) == count(name) + 3 * 64 * 49 - biases(name));
+  const Backbone r18 = build_backbone("bcos_resnet18", {2, 96, 64});
+  CHECK(r18.graph.node(r18.model_input()).shape == Shape{2, 96, 64, 6});
+  CHECK(r18.graph.node(r18.features()).shape == Shape{2, 3, 2, 512});
+  CHECK(r18.features() == r18.graph.find("layer4.1"));
+  for (const Node& node : r18.graph.nodes()) CHECK(node.kind != OpKind::relu);
+  const Backbone r20 = build_backbone("bcos_cifar_resnet20_w8", {1, 32, 32});
+  CHECK(r20.graph.node(r20.features()).shape == Shape{1, 8, 8, 32});
+}
+
+TEST_CASE("models: CLIP's ResNets pool in front of every stride") {
+  const Backbone trunk = build_backbone("clip_rn50_trunk", {1, 224, 224});
+  CHECK(trunk.graph.node(trunk.features()).shape == Shape{1, 7, 7, 2048});
+  // 38 316 896 parameters with the attention pool (open_clip), of which that has (50 + 3 * 2048 + 1024) * 2048 + 3 *
+  // 2048 + 1024.
+  CHECK(trained(trunk.graph) == 38316896 - ((50 + 3 * 2048 + 1024) * 2048 + 3 * 2048 + 1024));
+  CHECK(trunk.graph.node(trunk.graph.find("layer2.0.avgpool")).shape == Shape{1, 28, 28, 128});
+}
+
+TEST_CASE("models: names and their settings") {
+  const ModelName name = parse_model_name("vit_ti_16_w24_d2_r32");
+  CHECK(name.base == "vit_ti_16");
+  CHECK(name.get('w', 0) == 24);
+  CHECK(name.get('d', 0) == 2);
+  CHECK(name.get('r', 0) == 32);
+  CHECK(name.get('h', 7) == 7);
+  CHECK(parse_model_name("resnet18").base == "resnet18");
+  CHECK(parse_model_name("cifar_resnet20_b").base == "cifar_resnet20_b");
+  CHECK(parse_model_name("a_w12345").base == "a_w12345");
+  CHECK(parse_model_name("_w4").base == "");
+  CHECK(parse_model_name("a_w4_w8").base == "a_w4");
+  CHECK(with_setting("a", 'w', 8, 64) == "a_w8");
+  CHECK(with_setting("a", 'w', 64, 64) == "a");
+  for (const char* wrong : {"resnet18_w6", "resnet18_w0", "resnet18_w2048", "resnet18_d3"})
+    CHECK_THROWS_WITH_AS(build_backbone(wrong, {}), doctest::Contains("[models] un"), Error);
+}
+
+TEST_CASE("models: an architecture is read off names and shapes") {
+  for (const std::string name : {"resnet18", "resnet50_w32", "cifar_resnet20", "cifar_resnet20_b", "small_resnet10",
+                                 "bcos_resnet101", "bcos_cifar_resnet44_w4", "clip_rn101_trunk_w16"}) {
+    std::map<std::string, Shape> tensors;
+    const Graph graph = build_backbone(name, {}).graph;
+    for (const Node& node : graph.nodes())
+      if (node.kind == OpKind::parameter) tensors[node.name] = node.shape;
+    CHECK(architectures_of(tensors) == std::vector<std::string>{name});
+  }
+  CHECK(architectures_of({}).empty());
+  CHECK(architectures_of({{"conv1.weight", {64, 3, 7, 7}}, {"layer1.0.conv1.weight", {}}}).empty());
+  CHECK(architectures_of({{"conv1.weight", {64, 3, 7, 7}}, {"layer1.0.conv1.weight", {63, 3, 7, 7}}}).empty());
 }
 
 TEST_CASE("models: the trained CIFAR checkpoints give the published logits") {

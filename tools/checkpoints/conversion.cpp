@@ -1,7 +1,9 @@
 #include "tools/checkpoints/conversion.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <unordered_map>
 
 #include "runtime/error.h"
@@ -38,6 +40,14 @@ void refuse_foreign(const Checkpoint& checkpoint, const std::string& wrapper) {
   }
 }
 
+// The preprocessing with the side of the network's own images where the key map says "native".
+std::string with_side(const std::string& preprocessing, int64_t side) {
+  nlohmann::json json = nlohmann::json::parse(preprocessing);
+  for (const char* key : {"resize", "crop"})
+    if (json.contains(key) && json[key] == "native") json[key] = side;
+  return json.dump();
+}
+
 // The classifier's shape in the model, or nothing if the file's is none: [classes, channels] or, as a 1x1 convolution,
 // with two more ones.
 bool classifier_shape(const Shape& stored, const std::string& name, int64_t channels, Shape& shape) {
@@ -58,7 +68,7 @@ class Planner {
     plan_.key_map = selection.map.name;
     plan_.wrapper = selection.wrapper;
     plan_.prefix = selection.prefix;
-    plan_.preprocessing = selection.map.preprocessing;
+    plan_.preprocessing = with_side(selection.map.preprocessing, selection.architecture.native_side);
     if (selection.canonical()) plan_.metadata = checkpoint.metadata;
   }
 
@@ -66,9 +76,10 @@ class Planner {
     sort_keys();
     for (const ExpectedTensor& tensor : selection_.architecture.tensors) use_expected(tensor);
     use_classifier();
-    for (const auto& [name, tensor] : found_)
-      plan_.unexpected.push_back(fmt::format("{}: {}", printable(checkpoint_.tensors[tensor].name),
-                                             type_and_shape(checkpoint_.tensors[tensor])));
+    set_logit_constant();
+    for (const auto& [name, found] : found_)
+      plan_.unexpected.push_back(fmt::format("{}: {}", printable(checkpoint_.tensors[found.tensor].name),
+                                             type_and_shape(checkpoint_.tensors[found.tensor])));
     if (selection_.canonical()) {
       check_classes();
     } else {
@@ -78,6 +89,11 @@ class Planner {
   }
 
  private:
+  struct Found {
+    size_t tensor;
+    bool transpose;
+  };
+
   void sort_keys() {
     for (const MappedKey& key : selection_.keys) {
       const std::string& source = checkpoint_.tensors[key.tensor].name;
@@ -85,9 +101,10 @@ class Planner {
         plan_.dropped.push_back({source, key.canonical.reason});
         continue;
       }
-      const auto [known, added] = found_.emplace(*key.canonical.name, key.tensor);
+      const auto [known, added] = found_.emplace(*key.canonical.name, Found{key.tensor, key.canonical.transpose});
       require(added, "[convert] both {} and {} become {}; give --prefix",
-              printable(checkpoint_.tensors[known->second].name), printable(source), printable(*key.canonical.name));
+              printable(checkpoint_.tensors[known->second.tensor].name), printable(source),
+              printable(*key.canonical.name));
     }
   }
 
@@ -97,9 +114,10 @@ class Planner {
       plan_.missing.push_back(fmt::format("{} {}", expected.name, expected.shape.str()));
       return;
     }
-    const CheckpointTensor& tensor = checkpoint_.tensors[found->second];
-    if (tensor.view.shape == expected.shape && is_floating(tensor.type)) {
-      use(found->second, expected.name, expected.shape);
+    const CheckpointTensor& tensor = checkpoint_.tensors[found->second.tensor];
+    const bool transpose = found->second.transpose;
+    if (same_extents(shape_of(tensor, transpose), expected.shape) && is_floating(tensor.type)) {
+      use({found->second.tensor, expected.name, expected.shape, transpose});
     } else {
       plan_.wrong.push_back(fmt::format("{}: got {}; expected floating point {}", expected.name, type_and_shape(tensor),
                                         expected.shape.str()));
@@ -108,17 +126,17 @@ class Planner {
   }
 
   void use_classifier() {
-    for (const std::string name : {"head.weight", "head.bias"}) {
+    for (const std::string name : {"head.weight", bcos_classifier, "head.bias"}) {
       const auto found = found_.find(name);
       if (found == found_.end()) continue;
-      const CheckpointTensor& tensor = checkpoint_.tensors[found->second];
+      const CheckpointTensor& tensor = checkpoint_.tensors[found->second.tensor];
       const int64_t channels = selection_.architecture.channels;
       Shape shape;
       const bool fits = classifier_shape(tensor.view.shape, name, channels, shape) && is_floating(tensor.type) &&
-                        (plan_.classes == 0 ? name == "head.weight" : shape[0] == plan_.classes);
+                        (plan_.classes == 0 ? name != "head.bias" : name == "head.bias" && shape[0] == plan_.classes);
       if (fits) {
         plan_.classes = shape[0];
-        use(found->second, name, shape);
+        use({found->second.tensor, name, shape});
       } else {
         plan_.wrong.push_back(
             fmt::format("{} (classifier): got {}; expected floating point [classes, {}] and [classes]", name,
@@ -128,6 +146,12 @@ class Planner {
     }
   }
 
+  void set_logit_constant() {
+    const std::string& rule = selection_.map.logit_constant;
+    if (plan_.classes == 0 || rule.empty()) return;
+    plan_.logit_constant = rule == "off" ? fmt::format("{}", -std::log(static_cast<double>(plan_.classes) - 1)) : rule;
+  }
+
   void check_classes() {
     const std::string& said = checkpoint_.metadata.at("classes");
     if (said != std::to_string(plan_.classes))
@@ -135,16 +159,25 @@ class Planner {
           fmt::format("classifier: got {} classes; expected {} as the metadata says", plan_.classes, printable(said)));
   }
 
-  void use(size_t tensor, const std::string& name, const Shape& shape) {
-    plan_.used.push_back({tensor, name, shape});
-    (is_running_statistic(name) ? plan_.running_statistics : plan_.parameters) += shape.count();
+  void use(const UsedTensor& tensor) {
+    plan_.used.push_back(tensor);
+    (is_running_statistic(tensor.name) ? plan_.running_statistics : plan_.parameters) += tensor.shape.count();
   }
 
   const Checkpoint& checkpoint_;
   const KeySelection& selection_;
-  std::map<std::string, size_t> found_;  // canonical name to tensor; what is left at the end is unexpected
+  std::map<std::string, Found> found_;  // by canonical name; what is left at the end is unexpected
   Conversion plan_;
 };
+
+Tensor read_used(const Checkpoint& checkpoint, const UsedTensor& used) {
+  CheckpointTensor tensor = checkpoint.tensors[used.tensor];
+  if (used.transpose) {
+    tensor.view.shape = shape_of(tensor, true);
+    std::swap(tensor.view.strides[0], tensor.view.strides[1]);
+  }
+  return checkpoint.read(tensor).reshaped(used.shape);
+}
 
 std::string joined(const std::vector<std::string>& names) {
   constexpr size_t shown = 5;
@@ -156,9 +189,15 @@ std::string joined(const std::vector<std::string>& names) {
 }  // namespace
 
 Conversion plan_conversion(const Checkpoint& checkpoint, const ConversionOptions& options) {
+  Architectures architectures;
+  return plan_conversion(checkpoint, options, architectures);
+}
+
+Conversion plan_conversion(const Checkpoint& checkpoint, const ConversionOptions& options,
+                           Architectures& architectures) {
   if (checkpoint.tensors.empty()) refuse_foreign(checkpoint, "");
   require(!checkpoint.tensors.empty(), "[convert] the file holds no tensors; see --list");
-  const KeySelection selection = select_keys(checkpoint, options);
+  const KeySelection selection = select_keys(checkpoint, options, architectures);
   refuse_foreign(checkpoint, selection.wrapper);
   return Planner(checkpoint, selection).plan();
 }
@@ -174,7 +213,7 @@ Parameters convert(const Checkpoint& checkpoint, const Conversion& conversion, c
   Parameters parameters;
   for (const UsedTensor& used : conversion.used) {
     const CheckpointTensor& tensor = checkpoint.tensors[used.tensor];
-    const Tensor values = checkpoint.read(tensor).reshaped(used.shape);
+    const Tensor values = read_used(checkpoint, used);
     require_finite(values, fmt::format("{} ({} of {})", used.name, printable(tensor.name), source.string()));
     parameters.set(used.name, values);
   }
@@ -189,6 +228,7 @@ Parameters convert(const Checkpoint& checkpoint, const Conversion& conversion, c
                          {"source_sha256", sha256(source)},
                          {"key_map", conversion.key_map},
                          {"converter", std::string(converter)}};
+  if (!conversion.logit_constant.empty()) parameters.metadata["logit_constant"] = conversion.logit_constant;
   return parameters;
 }
 

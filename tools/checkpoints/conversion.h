@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/parameters.h"
+#include "tools/checkpoints/architecture.h"
 #include "tools/checkpoints/checkpoint.h"
 
 namespace hp {
@@ -19,9 +20,12 @@ struct ConversionOptions {
 };
 
 struct UsedTensor {
-  size_t tensor;     // into Checkpoint::tensors
-  std::string name;  // canonical; the classifier is head.weight [classes, channels] and head.bias [classes]
-  Shape shape;       // as the model has it: a classifier may be stored as a 1x1 convolution
+  size_t tensor;  // into Checkpoint::tensors
+  // Canonical; the classifier is head.weight [classes, channels] and head.bias [classes], or, where it is a B-cos
+  // layer, head.linear.weight [classes, channels].
+  std::string name;
+  Shape shape;  // as the model has it: a classifier may be stored as a 1x1 convolution
+  bool transpose = false;
 };
 
 struct DroppedTensor {
@@ -32,6 +36,7 @@ struct DroppedTensor {
 // A conversion that can be judged before anything is written.
 struct Conversion {
   std::string architecture, key_map, wrapper, prefix, preprocessing;
+  std::string logit_constant;                   // of the classifier, where the source's has one
   std::map<std::string, std::string> metadata;  // of a file with canonical names, which keeps it
   std::vector<UsedTensor> used;                 // in the model's order, the classifier last
   std::vector<DroppedTensor> dropped;
@@ -46,11 +51,14 @@ struct Conversion {
 };
 
 // Throws hp::Error if no architecture fits or if the selected dictionary holds objects made by foreign code.
+// `architectures` may be kept from one file to the next.
+Conversion plan_conversion(const Checkpoint& checkpoint, const ConversionOptions& options,
+                           Architectures& architectures);
 Conversion plan_conversion(const Checkpoint& checkpoint, const ConversionOptions& options);
 
-// Reads the used tensors as float32 and adds the metadata: architecture, preprocessing, classes, source, source_sha256,
-// key_map, converter; or keeps that of a file with canonical names, which so converts to itself. Throws hp::Error if
-// the conversion is not complete, or on a value that is not finite.
+// Reads the used tensors as float32 and adds the metadata: architecture, preprocessing, classes, logit_constant
+// (where there is one), source, source_sha256, key_map, converter; or keeps that of a file with canonical names, which
+// so converts to itself. Throws hp::Error if the conversion is not complete, or on a value that is not finite.
 Parameters convert(const Checkpoint& checkpoint, const Conversion& conversion, const std::filesystem::path& source);
 
 // The conversion as a few lines of text; the list of what a file holds, one line a tensor.

@@ -57,8 +57,9 @@ std::vector<KeyRule> parse_rules(const json& rules) {
     last.from = rule.at("from").get<std::string>();
     if (rule.contains("to")) last.to = rule.at("to").get<std::string>();
     if (rule.contains("drop")) last.reason = rule.at("drop").get<std::string>();
-    require(rule.size() == 2 && last.to.has_value() == last.reason.empty(),
-            "a rule has 'from' and either 'to' or 'drop'");
+    if (rule.contains("transpose")) last.transpose = rule.at("transpose").get<bool>();
+    require(rule.size() == (rule.contains("transpose") ? 3U : 2U) && last.to.has_value() == last.reason.empty(),
+            "a rule has 'from' and either 'to' or 'drop', and may have 'transpose'");
     const auto stars = [](const std::string& text) { return std::count(text.begin(), text.end(), '*'); };
     require(!last.to || stars(*last.to) <= stars(last.from), "'{}' has more stars than '{}'", last.to.value_or(""),
             last.from);
@@ -66,14 +67,29 @@ std::vector<KeyRule> parse_rules(const json& rules) {
   return parsed;
 }
 
+std::vector<std::string> texts(const json& map, const char* key) {
+  return map.contains(key) ? map.at(key).get<std::vector<std::string>>() : std::vector<std::string>{};
+}
+
+std::string logit_constant(const json& map) {
+  if (!map.contains("logit_constant")) return "";
+  const json& value = map.at("logit_constant");
+  require(value.is_number() || value == "off", "'logit_constant' is a number or \"off\"");
+  return value.is_number() ? value.dump() : "off";
+}
+
 }  // namespace
+
+bool matches(std::string_view pattern, std::string_view name) { return match(pattern, name).has_value(); }
 
 KeyMap parse_key_map(std::string_view name, std::string_view text) {
   try {
     const json map = json::parse(text);
-    constexpr size_t members = 7;
+    size_t members = 7;
+    for (const char* optional : {"needs", "lacks", "logit_constant"}) members += map.contains(optional) ? 1 : 0;
     require(map.size() == members,
-            "got {} members; expected about, architectures, wrappers, prefixes, inside, outside, preprocessing",
+            "got {} members; expected about, architectures, wrappers, prefixes, inside, outside, preprocessing, and "
+            "perhaps needs, lacks, logit_constant",
             map.size());
     return {.name = std::string(name),
             .about = map.at("about").get<std::string>(),
@@ -82,7 +98,10 @@ KeyMap parse_key_map(std::string_view name, std::string_view text) {
             .prefixes = map.at("prefixes").get<std::vector<std::string>>(),
             .inside = parse_rules(map.at("inside")),
             .outside = parse_rules(map.at("outside")),
-            .preprocessing = map.at("preprocessing").dump()};
+            .preprocessing = map.at("preprocessing").dump(),
+            .needs = texts(map, "needs"),
+            .lacks = texts(map, "lacks"),
+            .logit_constant = logit_constant(map)};
   } catch (const std::exception& error) {
     fail("[key map] models/keymaps/{}.json: {}", name, error.what());
   }
@@ -114,7 +133,10 @@ std::optional<KeyMap> canonical_key_map(const std::map<std::string, std::string>
                 .prefixes = {""},
                 .inside = {{"model_input.*", std::nullopt, "follows from the preprocessing"}, {"*", "*", ""}},
                 .outside = {},
-                .preprocessing = preprocessing};
+                .preprocessing = preprocessing,
+                .needs = {},
+                .lacks = {},
+                .logit_constant = ""};
 }
 
 Renamed rename(std::span<const KeyRule> rules, std::string_view name) {
@@ -122,7 +144,7 @@ Renamed rename(std::span<const KeyRule> rules, std::string_view name) {
     const auto captured = match(rule.from, name);
     if (!captured) continue;
     if (!rule.to) return {std::nullopt, rule.reason};
-    return {fill(*rule.to, *captured), ""};
+    return {fill(*rule.to, *captured), "", rule.transpose};
   }
   return {std::nullopt, "not part of the backbone"};
 }

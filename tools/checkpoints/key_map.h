@@ -17,6 +17,7 @@ struct KeyRule {
   std::string from;
   std::optional<std::string> to;
   std::string reason;
+  bool transpose = false;  // a matrix that the source keeps with its axes swapped
 };
 
 struct KeyMap {
@@ -25,11 +26,15 @@ struct KeyMap {
   std::vector<std::string> architectures;  // patterns of their names: "resnet*"
   std::vector<std::string>
       wrappers;  // dictionaries that may hold the weights, tried in this order; "" is the file's own
-  std::vector<std::string> prefixes;  // of names inside the wrapper, tried in this order
-  std::vector<KeyRule> inside;        // for names with the prefix, which is stripped
-  std::vector<KeyRule> outside;       // for the wrapper's other names
-  std::string preprocessing;          // JSON, as the metadata of converted weights holds it
+  std::vector<std::string> prefixes;      // of names inside the wrapper, tried in this order
+  std::vector<KeyRule> inside;            // for names with the prefix, which is stripped
+  std::vector<KeyRule> outside;           // for the wrapper's other names
+  std::string preprocessing;              // JSON, as the metadata of converted weights holds it, but for "native"
+  std::vector<std::string> needs, lacks;  // patterns of names inside: each is there, none is there
+  std::string logit_constant;             // of the classifier: a number, "off" for -ln(classes - 1), or nothing
 };
+
+bool matches(std::string_view pattern, std::string_view name);
 
 // Throws hp::Error with the JSON's name for unknown, missing or mistyped members.
 KeyMap parse_key_map(std::string_view name, std::string_view json);
@@ -47,6 +52,7 @@ std::optional<KeyMap> canonical_key_map(const std::map<std::string, std::string>
 struct Renamed {
   std::optional<std::string> name;
   std::string reason;
+  bool transpose = false;
 };
 Renamed rename(std::span<const KeyRule> rules, std::string_view name);
 

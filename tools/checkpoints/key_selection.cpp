@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <optional>
 
+#include "models/backbone.h"
 #include "runtime/error.h"
 #include "runtime/text.h"
+#include "tools/checkpoints/mistakes.h"
 
 namespace hp {
 namespace {
@@ -32,6 +34,21 @@ std::vector<MappedKey> map_keys(const Checkpoint& checkpoint, const KeyMap& map,
   return keys;
 }
 
+bool in(const std::vector<std::string>& patterns, const std::string& name) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return matches(pattern, name); });
+}
+
+// Whether the source itself has this prefix, with or without its dictionary.
+bool knows(const KeyMap& map, const std::string& prefix) {
+  const auto same = [&](const std::string& own) { return !own.empty() && (own == prefix || own == prefix + "."); };
+  for (const std::string& own : map.prefixes)
+    if (same(own) || std::any_of(map.wrappers.begin(), map.wrappers.end(),
+                                 [&](const std::string& wrapper) { return same(wrapper + "." + own); }))
+      return true;
+  return false;
+}
+
 std::vector<KeyMap> candidates(const ConversionOptions& options) {
   std::vector<KeyMap> maps = key_maps();
   std::string names;
@@ -42,13 +59,13 @@ std::vector<KeyMap> candidates(const ConversionOptions& options) {
   }
   if (!options.architecture.empty()) {
     examine_architecture(options.architecture);  // names the known ones if it is unknown
-    std::erase_if(maps, [&](const KeyMap& map) {
-      const std::vector<std::string> known = matching_architectures(map.architectures);
-      return std::find(known.begin(), known.end(), options.architecture) == known.end();
-    });
+    std::erase_if(maps, [&](const KeyMap& map) { return !in(map.architectures, options.architecture); });
     require(!maps.empty(), "[convert] no key map fits; source '{}' has no {}", options.source, options.architecture);
   }
   if (!options.prefix.empty()) {
+    const bool known =
+        std::any_of(maps.begin(), maps.end(), [&](const KeyMap& map) { return knows(map, options.prefix); });
+    if (known) std::erase_if(maps, [&](const KeyMap& map) { return !knows(map, options.prefix); });
     for (KeyMap& map : maps) {
       map.prefixes = {options.prefix == "." ? "" : options.prefix + (options.prefix.ends_with('.') ? "" : ".")};
       if (std::find(map.wrappers.begin(), map.wrappers.end(), "") == map.wrappers.end()) map.wrappers.emplace_back();
@@ -74,71 +91,158 @@ std::string foreign_note(const Checkpoint& checkpoint) {
   return "";
 }
 
+// Whether the names inside wrapper and prefix are such as the map asks for.
+bool applies(const Checkpoint& checkpoint, const KeyMap& map, std::string_view wrapper, std::string_view prefix) {
+  if (map.needs.empty() && map.lacks.empty()) return true;
+  std::vector<bool> met(map.needs.size());
+  for (const CheckpointTensor& tensor : checkpoint.tensors) {
+    const std::optional<std::string_view> key = inside_wrapper(tensor.name, wrapper);
+    if (!key || !key->starts_with(prefix)) continue;
+    const std::string_view name = key->substr(prefix.size());
+    for (size_t i = 0; i < met.size(); ++i) met[i] = met[i] || matches(map.needs[i], name);
+    for (const std::string& pattern : map.lacks)
+      if (matches(pattern, name)) return false;
+  }
+  return std::find(met.begin(), met.end(), false) == met.end();
+}
+
 class Search {
  public:
-  Search(const Checkpoint& checkpoint, const ConversionOptions& options) : checkpoint_(checkpoint), options_(options) {}
+  Search(const Checkpoint& checkpoint, const ConversionOptions& options, Architectures& architectures)
+      : checkpoint_(checkpoint), options_(options), architectures_(architectures) {}
 
-  void look_at(const KeyMap& map, const std::string& wrapper, const std::string& prefix) {
+  // Among the architectures that the shapes speak for; or, to find the nearest, among all.
+  void look_at(const KeyMap& map, const std::string& wrapper, const std::string& prefix, bool all) {
+    if (!applies(checkpoint_, map, wrapper, prefix)) return;
     const std::vector<MappedKey> keys = map_keys(checkpoint_, map, wrapper, prefix);
     std::map<std::string, Shape> found;
     for (const MappedKey& key : keys)
       if (key.canonical.name && !is_classifier(*key.canonical.name))
-        found[*key.canonical.name] = checkpoint_.tensors[key.tensor].view.shape;
+        found[*key.canonical.name] = shape_of(checkpoint_.tensors[key.tensor], key.canonical.transpose);
     if (found.empty()) return;
-    for (const std::string& name : matching_architectures(map.architectures)) {
-      if (!options_.architecture.empty() && name != options_.architecture) continue;
-      const Architecture& architecture = examined(name);
+    for (const std::string& name : names(map, found, all)) {
+      const Architecture& architecture = architectures_.examine(name);
       const Fit fit = fit_of(architecture, found);
-      if (best_ && fit.similarity() <= fit_.similarity()) continue;
-      best_ = KeySelection{map, wrapper, prefix, architecture, keys};
+      const auto worth = [](const Fit& of) { return std::pair(of.similarity(), of.matching); };
+      if (best_ && worth(fit) < worth(fit_)) continue;
+      KeySelection selection{map, wrapper, prefix, architecture, keys};
+      if (best_ && worth(fit) == worth(fit_)) {
+        add_rival(selection);
+        continue;
+      }
+      best_ = std::move(selection);
       fit_ = fit;
+      rivals_.clear();
     }
   }
 
+  bool perfect() const { return best_ && fit_.similarity() == 1; }
+
   KeySelection take_best() {
-    require(best_.has_value(),
-            "[convert] no tensor has a name that a key map knows; the file holds {} tensors; see --list, and give "
-            "--prefix{}",
-            checkpoint_.tensors.size(), foreign_note(checkpoint_));
-    require(
-        !options_.architecture.empty() || fit_.matching > 0,
-        "[convert] no known architecture; none of the {} tensors fits one; see --list, and give --arch and --prefix{}",
-        checkpoint_.tensors.size(), foreign_note(checkpoint_));
-    require(!options_.architecture.empty() || 2 * fit_.matching >= fit_.expected,
-            "[convert] no known architecture; the nearest is {}, of which {} of {} tensors are there; see --list, and "
-            "give --arch and --prefix{}",
-            best_->architecture.name, fit_.matching, fit_.expected, foreign_note(checkpoint_));
+    if (!best_) fail_without_names();
+    if (options_.architecture.empty()) refuse_strangers();
+    if (perfect()) refuse_rivals();
     return std::move(*best_);
   }
 
  private:
-  const Architecture& examined(const std::string& name) {
-    const auto known = architectures_.find(name);
-    return known != architectures_.end() ? known->second
-                                         : architectures_.emplace(name, examine_architecture(name)).first->second;
+  std::vector<std::string> names(const KeyMap& map, const std::map<std::string, Shape>& found, bool all) const {
+    if (!options_.architecture.empty()) return {options_.architecture};
+    if (all) return matching_architectures(map.architectures);
+    std::vector<std::string> names = architectures_of(found);
+    std::erase_if(names, [&](const std::string& name) { return !in(map.architectures, name); });
+    return names;
+  }
+
+  // The same meaning under another map, wrapper or prefix is no rival.
+  void add_rival(const KeySelection& other) {
+    const auto same = [&](const KeySelection& known) {
+      return known.architecture.name == other.architecture.name && known.map.preprocessing == other.map.preprocessing;
+    };
+    const bool same_map = best_->map.name == other.map.name && best_->architecture.name == other.architecture.name;
+    if (same_map || same(*best_)) return;
+    rivals_.push_back(fmt::format("{} of {}", other.architecture.name, other.map.name));
+    if (other.architecture.name != best_->architecture.name) rival_architecture_ = true;
+  }
+
+  void refuse_rivals() const {
+    require(rivals_.empty(),
+            "[convert] the names and shapes are those of more than one network: {} of {}, {}; give {} to say which",
+            best_->architecture.name, best_->map.name, fmt::join(rivals_, ", "),
+            rival_architecture_ ? "--arch" : "--source");
+  }
+
+  [[noreturn]] void fail_without_names() const {
+    fail(
+        "[convert] {}no tensor has a name that a key map knows; the file holds {} tensors; see --list, and give "
+        "--prefix{}",
+        mistake_in(checkpoint_), checkpoint_.tensors.size(), foreign_note(checkpoint_));
+  }
+
+  void refuse_strangers() const {
+    const std::string mistake = 2 * fit_.matching < fit_.expected ? mistake_in(checkpoint_) : "";
+    require(fit_.matching > 0 || fit_.named > 0,
+            "[convert] {}no known architecture; none of the {} tensors fits one; see --list, and give --arch and "
+            "--prefix{}",
+            mistake, checkpoint_.tensors.size(), foreign_note(checkpoint_));
+    const bool other_width = fit_.named == fit_.expected && 10 * fit_.matching < 9 * fit_.expected;
+    require(
+        !other_width,
+        "[convert] no known architecture; the names are those of {}, but {} of its {} tensors have other shapes, {}; "
+        "it is a network of another width, which no known architecture has",
+        best_->architecture.name, fit_.named - fit_.matching, fit_.expected, first_other_shape());
+    require(
+        2 * fit_.matching >= fit_.expected,
+        "[convert] {}no known architecture; the nearest is {}, of which {} of {} tensors are there; see --list, and "
+        "give --arch and --prefix{}",
+        mistake, best_->architecture.name, fit_.matching, fit_.expected, foreign_note(checkpoint_));
+  }
+
+  std::string first_other_shape() const {
+    for (const ExpectedTensor& expected : best_->architecture.tensors)
+      for (const MappedKey& key : best_->keys) {
+        if (key.canonical.name != expected.name) continue;
+        const Shape shape = shape_of(checkpoint_.tensors[key.tensor], key.canonical.transpose);
+        if (!same_extents(shape, expected.shape))
+          return fmt::format("the first {}: got {}; expected {}", expected.name, shape.str(), expected.shape.str());
+      }
+    return "";
   }
 
   const Checkpoint& checkpoint_;
   const ConversionOptions& options_;
-  std::map<std::string, Architecture> architectures_;
+  Architectures& architectures_;
   std::optional<KeySelection> best_;
   Fit fit_;
+  std::vector<std::string> rivals_;  // that fit as well as the best
+  bool rival_architecture_ = false;
 };
 
 }  // namespace
 
-bool is_classifier(const std::string& canonical) { return canonical == "head.weight" || canonical == "head.bias"; }
+bool is_classifier(const std::string& canonical) {
+  return canonical == "head.weight" || canonical == "head.bias" || canonical == bcos_classifier;
+}
 
-KeySelection select_keys(const Checkpoint& checkpoint, const ConversionOptions& options) {
+Shape shape_of(const CheckpointTensor& tensor, bool transpose) {
+  const Shape& shape = tensor.view.shape;
+  return transpose && shape.rank() == 2 ? Shape{shape[1], shape[0]} : shape;
+}
+
+KeySelection select_keys(const Checkpoint& checkpoint, const ConversionOptions& options, Architectures& architectures) {
   const bool open = options.architecture.empty() && options.source.empty() && options.prefix.empty();
   const std::optional<KeyMap> canonical = open ? canonical_key_map(checkpoint.metadata) : std::nullopt;
   if (canonical)
-    return {*canonical, "", "", examine_architecture(canonical->architectures.front()),
+    return {*canonical, "", "", architectures.examine(canonical->architectures.front()),
             map_keys(checkpoint, *canonical, "", "")};
-  Search search(checkpoint, options);
-  for (const KeyMap& map : candidates(options))
-    for (const std::string& wrapper : map.wrappers)
-      for (const std::string& prefix : map.prefixes) search.look_at(map, wrapper, prefix);
+  Search search(checkpoint, options, architectures);
+  const std::vector<KeyMap> maps = candidates(options);
+  for (const bool all : {false, true}) {
+    for (const KeyMap& map : maps)
+      for (const std::string& wrapper : map.wrappers)
+        for (const std::string& prefix : map.prefixes) search.look_at(map, wrapper, prefix, all);
+    if (search.perfect() || !options.architecture.empty()) break;
+  }
   return search.take_best();
 }
 

@@ -26,11 +26,16 @@ struct KeySelection {
   bool canonical() const { return map.name == canonical_map; }
 };
 
-bool is_classifier(const std::string& canonical);  // head.weight, head.bias
+inline constexpr const char* bcos_classifier = "head.linear.weight";
+bool is_classifier(const std::string& canonical);  // head.weight, head.bias, head.linear.weight
+
+// As the model has it: of a matrix that the source keeps with its axes swapped the other way round.
+Shape shape_of(const CheckpointTensor& tensor, bool transpose);
 
 // A file with canonical names says itself what it is, unless the options say something else. Otherwise tries every key
 // map, wrapper and prefix that the options leave open and takes the one that comes nearest to an architecture. Throws
-// hp::Error if none is near: the message says how far the nearest one is.
-KeySelection select_keys(const Checkpoint& checkpoint, const ConversionOptions& options);
+// hp::Error if none is near: the message says how far the nearest one is. Throws too if the file fits several that
+// differ in architecture or preprocessing: the message names them and what to give.
+KeySelection select_keys(const Checkpoint& checkpoint, const ConversionOptions& options, Architectures& architectures);
 
 }  // namespace hp

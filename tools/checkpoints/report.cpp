@@ -58,7 +58,10 @@ std::string report(const Checkpoint& checkpoint, const Conversion& conversion) {
   text += fmt::format("{:<13}{}: {} parameters and {} running statistics\n", "used",
                       plural(conversion.used.size(), "tensor"), conversion.parameters, conversion.running_statistics);
   text += fmt::format("{:<13}{}\n", "classifier",
-                      conversion.classes ? fmt::format("{} classes", conversion.classes) : "none");
+                      conversion.classes == 0             ? "none"
+                      : conversion.logit_constant.empty() ? fmt::format("{} classes", conversion.classes)
+                                                          : fmt::format("{} classes, logit constant {}",
+                                                                        conversion.classes, conversion.logit_constant));
   text += dropped_section(conversion.dropped);
   text += section("missing", conversion.missing);
   if (!conversion.wrong.empty()) text += section("wrong", conversion.wrong);

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -41,6 +42,21 @@ Hollow hollow(const std::string& architecture, const std::string& prefix, const 
     tensors.push_back({classifier + ".weight", {classes, known.channels}});
     tensors.push_back({classifier + ".bias", {classes}});
   }
+  return tensors;
+}
+
+// The same for B-cos networks: classifier without bias, and the running means that their norms keep but never read.
+Hollow bcos_hollow(const std::string& architecture, const std::string& prefix, const std::string& classifier) {
+  Hollow tensors = hollow(architecture, prefix, "");
+  for (size_t i = 0, count = tensors.size(); i < count; ++i) {
+    const std::string name = tensors[i].name;
+    if (!name.ends_with(".running_var")) continue;
+    const std::string norm = name.substr(0, name.size() - std::string("running_var").size());
+    tensors.push_back({norm + "running_mean", tensors[i].size});
+    tensors.push_back({norm + "num_batches_tracked", {}});
+  }
+  if (!classifier.empty())
+    tensors.push_back({classifier + ".linear.weight", {10, examine_architecture(architecture).channels, 1, 1}});
   return tensors;
 }
 
@@ -109,16 +125,36 @@ TEST_CASE("conversion: parameters of the ImageNet ResNets are as many as torchvi
   CHECK(count("resnet152") == 60'192'808);
 }
 
-TEST_CASE("conversion: every architecture is found from names and shapes") {
-  for (const std::string& architecture : known_architectures()) {
-    CAPTURE(architecture);
-    const bool cifar = architecture.starts_with("cifar");
-    const Conversion plan =
-        file_of(hollow(architecture, "module.", cifar ? "module.linear" : "module.fc"), "state_dict").plan();
-    CHECK(plan.architecture == architecture);
-    CHECK(plan.complete());
-    CHECK(plan.classes == 10);
-    CHECK(plan.used.size() == examine_architecture(architecture).tensors.size() + 2);
+TEST_CASE("conversion: every ResNet is found from names and shapes, at any width") {
+  for (const std::string& base : known_architectures()) {
+    if (base.find("resnet") == base.npos || base.starts_with("bcos")) continue;
+    for (const std::string& architecture : {base, base + "_w8"}) {
+      CAPTURE(architecture);
+      const bool cifar = architecture.starts_with("cifar");
+      const Conversion plan =
+          file_of(hollow(architecture, "module.", cifar ? "module.linear" : "module.fc"), "state_dict").plan();
+      CHECK(plan.architecture == architecture);
+      CHECK(plan.complete());
+      CHECK(plan.classes == 10);
+      CHECK(plan.used.size() == examine_architecture(architecture).tensors.size() + 2);
+    }
+  }
+}
+
+TEST_CASE("conversion: every B-cos ResNet is found, with its classifier and what the reference adds to the logits") {
+  for (const std::string& base : known_architectures()) {
+    if (!base.starts_with("bcos_") || base.find("resnet") == base.npos) continue;
+    for (const std::string& architecture : {base, base + "_w8"}) {
+      CAPTURE(architecture);
+      const Hollow tensors = bcos_hollow(architecture, "model.", "model.fc");
+      const Conversion plan = file_of(tensors, "state_dict").plan();
+      CHECK(plan.architecture == architecture);
+      CHECK(plan.key_map == (architecture.find("cifar") == architecture.npos ? "bcos-resnet" : "bcos-cifar-resnet"));
+      CHECK(plan.complete());
+      CHECK(plan.used.back().name == "head.linear.weight");
+      CHECK(std::stod(plan.logit_constant) == doctest::Approx(-std::log(9.0)));
+      CHECK(reason_of(plan, "state_dict.model.bn1.running_mean") == "uncentred batch norm never reads it");
+    }
   }
 }
 
@@ -196,6 +232,80 @@ TEST_CASE("conversion: sources and the tensors that each drops") {
     CHECK(student.complete());
     CHECK(student.prefix == "student.module.backbone.");
   }
+  SUBCASE("DINO's released ResNet: torchvision's names without a classifier, so that the user has to say whose it is") {
+    const File file = file_of(hollow("resnet50", "", ""));
+    const std::string refusal = file.refusal();
+    CHECK(contains(refusal, "resnet50 of resnet-dino-release"));
+    CHECK(contains(refusal, "resnet50 of resnet-torchvision"));
+    CHECK(contains(refusal, "give --source"));
+    const Conversion plan = file.plan({.architecture = "", .source = "resnet-dino-release", .prefix = ""});
+    CHECK(plan.complete());
+    CHECK(nlohmann::json::parse(plan.preprocessing)["interpolation"] == "bicubic");
+  }
+  SUBCASE("BYOL of mmpretrain") {
+    Hollow tensors = hollow("resnet50", "backbone.", "");
+    for (const HollowTensor& tensor : hollow("resnet50", "target_net.module.0.", "")) tensors.push_back(tensor);
+    tensors.push_back({"target_net.module.1.fc0.weight", {4, 4}});
+    tensors.push_back({"target_net.steps", {1}});
+    tensors.push_back({"neck.fc0.weight", {4, 4}});
+    tensors.push_back({"head.predictor.fc0.weight", {4, 4}});
+    const Conversion plan = file_of(tensors, "state_dict").plan();
+    CHECK(plan.key_map == "resnet-mmengine");
+    CHECK(plan.complete());
+    CHECK(plan.classes == 0);
+    CHECK(reason_of(plan, "state_dict.target_net.module.0.conv1.weight") == "momentum encoder");
+    CHECK(reason_of(plan, "state_dict.head.predictor.fc0.weight") == "projection of the pre-training");
+  }
+  SUBCASE("B-cos ResNet of mmpretrain: its supervised classifier has no logit constant") {
+    Hollow tensors = bcos_hollow("bcos_resnet50", "backbone.", "head.fc");
+    tensors.push_back({"data_preprocessor.mean", {3}});
+    const Conversion plan = file_of(tensors, "state_dict").plan();
+    CHECK(plan.architecture == "bcos_resnet50");
+    CHECK(plan.key_map == "bcos-resnet-mmengine");
+    CHECK(plan.complete());
+    CHECK(plan.classes == 10);
+    CHECK(plan.logit_constant == "0");
+    CHECK(nlohmann::json::parse(plan.preprocessing)["std"] == std::vector<double>{1, 1, 1});
+  }
+  SUBCASE("B-cos MoCo of mmpretrain") {
+    Hollow tensors = bcos_hollow("bcos_resnet50", "backbone.", "");
+    for (const HollowTensor& tensor : bcos_hollow("bcos_resnet50", "encoder_k.module.0.", ""))
+      tensors.push_back(tensor);
+    tensors.push_back({"neck.mlp.0.linear.weight", {4, 4}});
+    tensors.push_back({"queue_ptr", {1}});
+    const Conversion plan = file_of(tensors, "state_dict").plan();
+    CHECK(plan.key_map == "bcos-resnet-mmengine");
+    CHECK(plan.complete());
+    CHECK(plan.classes == 0);
+    CHECK(plan.logit_constant.empty());
+  }
+  SUBCASE("B-cos DINO") {
+    const StorageSpec storage = values();
+    const std::string state =
+        state_dict(bcos_hollow("bcos_resnet18", "module.backbone.", "module.head.last_layer"), storage);
+    const Conversion plan = File(py::dict({{"student", state}, {"teacher", state}}), storage).plan();
+    CHECK(plan.wrapper == "teacher");
+    CHECK(plan.key_map == "bcos-resnet-dino");
+    CHECK(plan.complete());
+  }
+  SUBCASE("B-cos releases are bare") {
+    const Conversion plan = file_of(bcos_hollow("bcos_resnet50", "", "fc")).plan();
+    CHECK(plan.key_map == "bcos-resnet");
+    CHECK(plan.complete());
+    CHECK(plan.parameters == 25'538'880 - 990 * 2048);  // protocol.md 1.3 counts 1000 classes
+  }
+  SUBCASE("CLIP's ResNets without the attention pool") {
+    for (const char* architecture : {"clip_rn50_trunk", "clip_rn101_trunk_w8"}) {
+      Hollow tensors = hollow(architecture, "visual.", "");
+      tensors.push_back({"transformer.resblocks.0.ln_1.weight", {4}});
+      tensors.push_back({"logit_scale", {}});
+      const Conversion plan = file_of(tensors).plan();
+      CHECK(plan.architecture == architecture);
+      CHECK(plan.complete());
+      CHECK(reason_of(plan, "transformer.resblocks.0.ln_1.weight") == "text tower");
+      CHECK(nlohmann::json::parse(plan.preprocessing)["interpolation"] == "bicubic");
+    }
+  }
   SUBCASE("option B shortcuts of akamaster's networks") {
     Hollow tensors = hollow("cifar_resnet20_b", "module.", "module.linear");
     for (HollowTensor& tensor : tensors)
@@ -249,10 +359,24 @@ TEST_CASE("conversion: missing, mis-shaped and unexpected tensors are named, and
     CHECK(contains(file_of(tensors, "state_dict").refusal({.architecture = "vgg16", .source = "", .prefix = ""}),
                    "unknown architecture"));
     CHECK(contains(file_of(tensors, "state_dict").refusal({.architecture = "", .source = "vgg", .prefix = ""}),
-                   "expected one of cifar-resnet"));
+                   "cifar-resnet, "));
     CHECK(contains(
         file_of(tensors, "state_dict").refusal({.architecture = "resnet18", .source = "cifar-resnet", .prefix = ""}),
         "has no resnet18"));
+  }
+  SUBCASE("another width") {
+    Hollow wide = hollow("resnet50", "", "fc");  // wide_resnet50_2: twice the channels inside of the blocks
+    const auto is = [](const std::string& name, std::string_view part) { return name.find(part) != name.npos; };
+    for (auto& [name, size] : wide) {
+      if (!name.starts_with("layer")) continue;
+      if (is(name, "conv1") || is(name, "conv2") || is(name, "bn1") || is(name, "bn2")) size[0] *= 2;
+      if (is(name, "conv2") || is(name, "conv3")) size[1] *= 2;
+    }
+    const std::string refusal = file_of(wide).refusal();
+    CAPTURE(refusal);
+    CHECK(contains(refusal, "the names are those of resnet50"));
+    CHECK(contains(refusal, "a network of another width"));
+    CHECK(contains(refusal, "tensors have other shapes, the first conv1.weight: got [64, 3, 7, 7]; expected [128, 3"));
   }
   SUBCASE("another prefix") {
     CHECK(contains(file_of(tensors, "state_dict").refusal({.architecture = "", .source = "", .prefix = "net"}),
@@ -358,6 +482,35 @@ TEST_CASE("key maps: patterns") {
   CHECK_FALSE(rename(rules, "one.more").name);
   CHECK_FALSE(rename(rules, "blocks.1").name);
   CHECK_FALSE(rename(rules, "x").name);
+  CHECK(rename(std::vector<KeyRule>{{"proj", "proj.weight", "", true}}, "proj").transpose);
+}
+
+TEST_CASE("key maps: every one parses, is used by an architecture and is tried") {
+  for (const KeyMap& map : key_maps()) {
+    CAPTURE(map.name);
+    CHECK_FALSE(map.about.empty());
+    CHECK_FALSE(matching_architectures(map.architectures).empty());
+    CHECK_FALSE(map.wrappers.empty());
+    CHECK_FALSE(map.prefixes.empty());
+    CHECK(canonical_key_map(
+              {{"architecture", ""}, {"classes", "0"}, {"converter", ""}, {"preprocessing", map.preprocessing}})
+              .has_value());
+  }
+}
+
+TEST_CASE("conversion: what is no backbone says what it is") {
+  const auto refusal = [](const std::vector<std::string>& names, const std::string& wrapper = "") {
+    Hollow tensors;
+    for (const std::string& name : names) tensors.push_back({name, {4, 4}});
+    return file_of(tensors, wrapper).refusal();
+  };
+  CHECK(
+      contains(refusal({"state.0.exp_avg", "state.0.exp_avg_sq"}, "optimizer"), "an optimiser's state and no weights"));
+  CHECK(contains(refusal({"0.momentum_buffer"}, "state"), "an optimiser's state and no weights"));
+  CHECK(contains(refusal({"token_embedding.weight", "positional_embedding", "transformer.resblocks.0.ln_1.weight"}),
+                 "CLIP's text tower alone"));
+  CHECK(contains(refusal({"vision_model.encoder.layers.0.layer_norm1.weight"}), "Hugging Face's transformers"));
+  CHECK(contains(refusal({"base.layers.0.lora_A.weight"}), "low-rank adapters"));
 }
 
 TEST_CASE("key maps: broken ones are refused by their file") {
