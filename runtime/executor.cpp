@@ -1,5 +1,7 @@
 #include "runtime/executor.h"
 
+#include <algorithm>
+
 #include "runtime/error.h"
 #include "runtime/observer.h"
 
@@ -54,6 +56,7 @@ void Executor::update_constants(std::vector<Operand>& operands) {
         inputs.push_back(operands[static_cast<size_t>(input)]);
         version[index] += version[static_cast<size_t>(input)];
       }
+      version[index] = std::max<uint64_t>(version[index], 1);  // one without inputs is computed once
       Constant& constant = constants_[i];
       if (constant.version != version[index]) {
         const Saved saved = node.op->saved(graph_.input_shapes(i));
@@ -99,7 +102,7 @@ void Executor::run_step(const Step& step, Activations& activations, const std::s
   for (int input : node.inputs) inputs.push_back(activations.operands_[static_cast<size_t>(plan_->holder(input))]);
   const Fusion fusion{
       step.addend < 0 ? nullptr : activations.operands_[static_cast<size_t>(plan_->holder(step.addend))].data(),
-      step.relu};
+      step.activation, step.scale, step.softmax};
   Tensor out(graph_.node(step.result).shape, DType::float32, arena, plan_->offset(step.result));
   const Saved saved = node.op->saved(graph_.input_shapes(step.node));
   if (!saved.none) {

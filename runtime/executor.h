@@ -18,6 +18,7 @@ class Activations {
   const Graph& graph() const { return *graph_; }
   int64_t batch() const;                   // outermost extent of the first input
   const Operand& operand(int node) const;  // throws hp::Error if the plan did not keep the value
+  bool kept(int node) const { return plan_->holder(node) >= 0 && plan_->readable(node); }
   const Tensor& value(int node) const { return operand(node).tensor; }
   const Tensor& saved(int node) const { return saved_[static_cast<size_t>(node)]; }
   std::vector<Operand> inputs(int node) const;  // the operands of a node

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "runtime/storage.h"
@@ -55,6 +56,31 @@ struct Matmul {
   bool transpose_a = false, transpose_b = false;
 };
 
+// The products of attention, one per image and head: y (m x n) = scale * op(a) (m x k) * op(b) (k x n). One of the
+// three is a map of token pairs, [images, heads, rows, columns]; the other two are tokens, [images, rows, heads *
+// columns], whose heads are read and written where they lie. Rows and columns are those of the stored matrix. Image i
+// of y, i < batch, reads images i mod a_images and i mod b_images: one value for several targets.
+struct HeadsMatmul {
+  enum class Map { a, b, y };
+  int64_t batch = 1, a_images = 1, b_images = 1, heads = 1;
+  int64_t m = 1, n = 1, k = 1;
+  bool transpose_a = false, transpose_b = false;
+  Map map = Map::y;
+  float scale = 1;
+  bool softmax = false;  // then the softmax of every row of y, which must be the map
+  bool operator==(const HeadsMatmul&) const = default;
+};
+
+// Statistics over all positions and the channels/groups channels of a group, per image: x [batch, positions, channels].
+// Layer norm is positions = groups = 1 with a token as an image; uncentred: the mean stays in x (protocol.md 1.2).
+struct GroupNorm {
+  int64_t batch = 1, positions = 1, channels = 1, groups = 1;
+  float epsilon = 1e-5f;
+  bool centred = true;
+  int64_t count() const { return batch * positions * channels; }
+  int64_t group_size() const { return positions * channels / groups; }
+};
+
 // A strided copy of a block of up to four axes: dst[dst_offset + sum i*dst_stride] = src[src_offset + sum
 // i*src_stride].
 struct Block {
@@ -91,17 +117,21 @@ enum class Function {
   absolute,
   positive_part,
   negative_part,
-  sign
+  sign,
+  gelu,        // x Phi(x), Phi the normal distribution: Hendrycks and Gimpel 2016
+  gelu_tanh,   // x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)), their approximation
+  quick_gelu,  // x sigmoid(1.702 x), CLIP's
+  silu         // x sigmoid(x)
 };
 enum class Binary { add, subtract, multiply, divide };
 // The parts of an input that relevance rules treat apart: the factor is 1, [x > 0], [x < 0], or the sign of x (0 at 0).
 enum class Gate { all, positive, negative, sign };
 
-// What a convolution does to its result before storing it, in this order: + bias[filter], + addend[i], max(0, .).
+// What a convolution does to its result before storing it, in this order: + bias[filter], + addend[i], the activation.
 struct Epilogue {
   const float* bias = nullptr;
   const float* addend = nullptr;
-  bool relu = false;
+  std::optional<Function> activation = {};
 };
 
 class Observer;
@@ -141,6 +171,10 @@ class Kernels {
   // for x in relu.
   virtual void apply_vjp(Function, int64_t n, int targets, const float* x, const float* y, const float* dy,
                          float* dx) = 0;
+  // dx[i] = dy[i] * f(x[i mod n]) / x[i mod n], f'(0) at 0: the rule that gives f(x)'s relevance to x whole. For
+  // functions with f(0) = 0 and a slope there (0 for relu and absolute); NaN for sigmoid, exponential, logarithm and
+  // sign.
+  virtual void apply_ratio(Function, int64_t n, int targets, const float* x, const float* dy, float* dx) = 0;
   // Guided backpropagation (Springenberg et al. 2015): dx[i] = max(dy[i], 0) * [x[i mod n] > 0]
   virtual void guided_relu_vjp(int64_t n, int targets, const float* x, const float* dy, float* dx) = 0;
   // y[i] = a[i] (op) b[i mod period], i < n
@@ -215,6 +249,18 @@ class Kernels {
   virtual void batch_norm_train_vjp(Rows, float epsilon, bool relu, const float* x, const float* statistics,
                                     const float* weight, const float* bias, const float* dy, float* dparameters,
                                     float* dx) = 0;
+  // y = (x - mean) / sqrt(variance + epsilon) * weight[c] + bias[c], uncentred x / sqrt(variance + epsilon) * weight[c]
+  // + bias[c], with the biased variance about the mean; statistics [2, batch * groups]: mean, 1 / sqrt(variance +
+  // epsilon). A null weight means 1, a null bias 0.
+  virtual void group_norm(const GroupNorm&, const float* x, const float* weight, const float* bias, float* statistics,
+                          float* y) = 0;
+  // With r = 1 / sqrt(variance + epsilon), h = (x - mean) r and g = dy weight: dx = r (g - mean(g) - h mean(g h)),
+  // uncentred r (g - h mean(g x r)). `detached`: r is a constant, and the last term is missing.
+  virtual void group_norm_vjp(const GroupNorm&, int targets, bool detached, const float* x, const float* statistics,
+                              const float* weight, const float* dy, float* dx) = 0;
+  // Gradients of weight and bias, [2, channels]
+  virtual void group_norm_parameter_vjp(const GroupNorm&, const float* x, const float* statistics, const float* dy,
+                                        float* d) = 0;
   // y[row] = sum over columns of a[row mod rows] * m[row], row < targets*rows; a null a means 1. Sums in double.
   virtual void row_dots(Rows, int targets, const float* a, const float* m, float* y) = 0;
   // y[t, b, p] = sum over channels of w[t, b, c] * (a[b, p, c] - shift[c]); null shift: 0. rows = batch * pixels,
@@ -259,6 +305,7 @@ class Kernels {
   // --- matmul and convolution
   // -----------------------------------------------------------------------------------------------------------
   virtual void matmul(const Matmul&, const float* a, const float* b, float* y) = 0;
+  virtual void heads_matmul(const HeadsMatmul&, const float* a, const float* b, float* y) = 0;
   // Names the layout that this shape wants for its weight; equal names share one pack (which may be a view of the
   // weight).
   virtual std::string pack_format(const Conv2d&, PackUse) = 0;

@@ -68,6 +68,36 @@ std::string_view name_of(OpKind kind) {
       return "cross_entropy";
     case OpKind::binary_cross_entropy:
       return "binary_cross_entropy";
+    case OpKind::gelu:
+      return "gelu";
+    case OpKind::gelu_tanh:
+      return "gelu_tanh";
+    case OpKind::quick_gelu:
+      return "quick_gelu";
+    case OpKind::silu:
+      return "silu";
+    case OpKind::layer_norm:
+      return "layer_norm";
+    case OpKind::group_norm:
+      return "group_norm";
+    case OpKind::matmul:
+      return "matmul";
+    case OpKind::attention_scores:
+      return "attention_scores";
+    case OpKind::attention_values:
+      return "attention_values";
+    case OpKind::patchify:
+      return "patchify";
+    case OpKind::prepend:
+      return "prepend";
+    case OpKind::position_add:
+      return "position_add";
+    case OpKind::sin_cos:
+      return "sin_cos";
+    case OpKind::resize_positions:
+      return "resize_positions";
+    case OpKind::rows:
+      return "rows";
   }
   return "?";
 }

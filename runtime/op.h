@@ -3,11 +3,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "runtime/arena_pool.h"
+#include "runtime/kernels.h"
 #include "runtime/tensor.h"
 #include "runtime/weight.h"
 
@@ -22,12 +24,21 @@ enum class OpKind {
   batch_statistics,
   batch_normalise,
   batch_norm_train,
+  layer_norm,
+  group_norm,
   relu,
   sigmoid,
   tanh,
+  gelu,
+  gelu_tanh,
+  quick_gelu,
+  silu,
   affine,
   softmax,
   log_softmax,
+  matmul,
+  attention_scores,
+  attention_values,
   max_pool,
   avg_pool,
   resize,
@@ -37,6 +48,12 @@ enum class OpKind {
   slice,
   pad,
   reshape,
+  patchify,
+  prepend,
+  rows,
+  position_add,
+  sin_cos,
+  resize_positions,
   detach,
   unit_norm,
   patch_norm,
@@ -61,10 +78,13 @@ struct Operand {
   const float* data() const { return tensor.empty() ? nullptr : tensor.floats(); }
 };
 
-// Work that a following node would do and this op's kernel does on the way out: y + addend, then max(0, .).
+// Work that following nodes would do and this op's kernel does on the way out: y + addend, then the activation; or
+// scale * y, then the softmax along the last axis.
 struct Fusion {
   const float* addend = nullptr;
-  bool relu = false;
+  std::optional<Function> activation = {};
+  float scale = 1;
+  bool softmax = false;
 };
 
 // Everything a forward pass left at a node.
@@ -109,6 +129,9 @@ class Op {
   }  // is y >= 0 for certain?
   virtual bool fuses_addend() const { return false; }  // may forward get a Fusion with an addend, with relu?
   virtual bool fuses_relu() const { return false; }
+  // Other activations, where nothing needs the value before them (runtime/plan.h)?
+  virtual bool fuses_activation() const { return false; }
+  virtual bool fuses_softmax() const { return false; }  // a scale and a softmax?
   virtual int64_t flops(std::span<const Shape>) const {
     return 0;
   }  // multiply and add count as two; 0 for memory-bound ops

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "runtime/ops/activation.h"
+
 namespace hp {
 
 namespace {
@@ -18,6 +20,16 @@ int sole_consumer(const Graph& graph, int node, OpKind kind) {
   const std::vector<int>& consumers = graph.node(node).consumers;
   return consumers.size() == 1 && graph.node(consumers[0]).kind == kind ? consumers[0] : -1;
 }
+
+// The activations other than ReLU that a kernel may apply on the way out.
+struct FusedActivation {
+  OpKind kind;
+  Function function;
+};
+constexpr FusedActivation fused_activations[] = {{OpKind::gelu, Function::gelu},
+                                                 {OpKind::gelu_tanh, Function::gelu_tanh},
+                                                 {OpKind::quick_gelu, Function::quick_gelu},
+                                                 {OpKind::silu, Function::silu}};
 
 }  // namespace
 
@@ -55,31 +67,66 @@ Plan::Plan(const Graph& graph, Keep keep, std::span<const int> pinned, int floor
 void Plan::fuse(const Graph& graph, const std::vector<bool>& pinned) {
   holder_.resize(static_cast<size_t>(graph.size()));
   std::iota(holder_.begin(), holder_.end(), 0);
-  std::vector<bool> swallowed(static_cast<size_t>(graph.size()), false);
-  auto free_to_merge = [&](int node) { return !pinned[static_cast<size_t>(node)]; };
+  swallowed_.assign(static_cast<size_t>(graph.size()), false);
   for (int i = 0; i < graph.size(); ++i) {
     const Node& node = graph.node(i);
-    if (!node.op || node.is_constant || swallowed[static_cast<size_t>(i)]) continue;
-    Step step{.node = i, .addend = -1, .relu = false, .result = i};
-    const int add = node.op->fuses_addend() ? sole_consumer(graph, i, OpKind::add) : -1;
-    if (add >= 0 && add <= floor_ && free_to_merge(i)) {
-      const std::vector<int>& operands = graph.node(add).inputs;
-      const int other = operands[0] == i ? operands[1] : operands[0];
-      if (other < i) {  // the other operand is there when this node runs
-        step.addend = other, step.result = add;
-        swallowed[static_cast<size_t>(add)] = true;
-        holder_[static_cast<size_t>(i)] = -1;  // the sum replaces it: its own value exists nowhere
-      }
-    }
-    const int relu = node.op->fuses_relu() ? sole_consumer(graph, step.result, OpKind::relu) : -1;
-    if (relu >= 0 && free_to_merge(step.result)) {
-      step.relu = true;
-      swallowed[static_cast<size_t>(relu)] = true;
-      holder_[static_cast<size_t>(step.result)] = relu;
-      step.result = relu;
-    }
+    if (!node.op || node.is_constant || swallowed_[static_cast<size_t>(i)]) continue;
+    Step step{.node = i, .result = i};
+    fuse_addend(graph, pinned, step);
+    fuse_activation(graph, pinned, step);
+    fuse_softmax(graph, pinned, step);
     steps_.push_back(step);
   }
+}
+
+// `node`, the value of a step so far, is handed to `by`; from now on `holder` has it, or nobody (-1).
+void Plan::swallow(int node, int by, int holder) {
+  swallowed_[static_cast<size_t>(by)] = true;
+  holder_[static_cast<size_t>(node)] = holder;
+}
+
+void Plan::fuse_addend(const Graph& graph, const std::vector<bool>& pinned, Step& step) {
+  const int node = step.node;
+  const int add = graph.node(node).op->fuses_addend() ? sole_consumer(graph, node, OpKind::add) : -1;
+  if (add < 0 || add > floor_ || pinned[static_cast<size_t>(node)]) return;
+  const std::vector<int>& operands = graph.node(add).inputs;
+  const int other = operands[0] == node ? operands[1] : operands[0];
+  if (other >= node) return;  // the other operand is not there yet when this node runs
+  swallow(node, add, -1);     // the sum replaces it: its own value exists nowhere
+  step.addend = other, step.result = add;
+}
+
+void Plan::fuse_activation(const Graph& graph, const std::vector<bool>& pinned, Step& step) {
+  const Op& op = *graph.node(step.node).op;
+  if (pinned[static_cast<size_t>(step.result)]) return;
+  const int relu = op.fuses_relu() ? sole_consumer(graph, step.result, OpKind::relu) : -1;
+  if (relu >= 0) {
+    swallow(step.result, relu, relu);
+    step.activation = Function::relu, step.result = relu;
+    return;
+  }
+  for (const auto& [kind, function] : fused_activations) {
+    const int activation = op.fuses_activation() ? sole_consumer(graph, step.result, kind) : -1;
+    if (activation < 0 || activation > floor_) continue;
+    swallow(step.result, activation, -1);
+    step.activation = function, step.result = activation;
+    return;
+  }
+}
+
+void Plan::fuse_softmax(const Graph& graph, const std::vector<bool>& pinned, Step& step) {
+  if (!graph.node(step.node).op->fuses_softmax() || pinned[static_cast<size_t>(step.node)]) return;
+  const int affine = sole_consumer(graph, step.node, OpKind::affine);
+  const int softmax = sole_consumer(graph, affine < 0 ? step.node : affine, OpKind::softmax);
+  if (softmax < 0) return;
+  if (affine >= 0) {
+    const auto& op = static_cast<const AffineOp&>(*graph.node(affine).op);
+    if (op.shift() != 0 || pinned[static_cast<size_t>(affine)]) return;
+    step.scale = op.scale();
+    swallow(step.node, affine, -1);
+  }
+  swallow(affine < 0 ? step.node : affine, softmax, -1);
+  step.softmax = true, step.result = softmax;
 }
 
 void Plan::place(const Graph& graph, const std::vector<bool>& pinned) {

@@ -1,6 +1,7 @@
 // Plan: which kernel calls a forward pass makes, and where in one arena every value lies.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,19 +26,23 @@ struct Layout {
 };
 Layout lay_out(std::span<const Lifetime> lifetimes);
 
-// One kernel call: computes `node` and, fused into it, the additions and ReLUs that follow up to the node `result`.
+// One kernel call: computes `node` and, fused into it, what follows up to the node `result`: an addition and an
+// activation, or a scale and a softmax.
 struct Step {
   int node = -1;
   int addend = -1;  // the other operand of a fused addition
-  bool relu = false;
+  std::optional<Function> activation = {};
+  float scale = 1;
+  bool softmax = false;
   int result = -1;
 };
 
 // Fusion: conv (or linear, or add) -> ReLU shares one value, since after a ReLU "z > 0" is "y > 0": the node before the
-// ReLU then *is* its output. Under Keep::outputs a conv also swallows the residual addition behind it. Pinned nodes are
-// never swallowed and never freed.
-// A reverse walk that ends at the node `floor` needs no value below it but what nodes above read: under
-// Keep::everything the nodes below are treated as under Keep::outputs.
+// ReLU then *is* its output. Under Keep::outputs a conv also swallows the residual addition or another activation
+// behind it. The scores of attention, their scale and the softmax are one step under both, since no vector-Jacobian
+// product reads what the softmax is made of. Pinned nodes are never swallowed and never freed. A reverse walk that ends
+// at the node `floor` needs no value below it but what nodes above read: under Keep::everything the nodes below are
+// treated as under Keep::outputs.
 class Plan {
  public:
   Plan(const Graph& graph, Keep keep, std::span<const int> pinned, int floor = 0);
@@ -54,12 +59,17 @@ class Plan {
 
  private:
   void fuse(const Graph& graph, const std::vector<bool>& pinned);
+  void fuse_addend(const Graph& graph, const std::vector<bool>& pinned, Step& step);
+  void fuse_activation(const Graph& graph, const std::vector<bool>& pinned, Step& step);
+  void fuse_softmax(const Graph& graph, const std::vector<bool>& pinned, Step& step);
+  void swallow(int node, int by, int holder);
   void place(const Graph& graph, const std::vector<bool>& pinned);
 
   int floor_;
 
   std::vector<Step> steps_;
   std::vector<int> holder_;
+  std::vector<bool> swallowed_;  // computed by another node's step
   std::vector<bool> kept_;
   std::vector<size_t> offset_, saved_offset_;
   size_t bytes_ = 0;

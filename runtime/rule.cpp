@@ -26,6 +26,17 @@ bool NodeView::nonnegative(int which) const {
   return is_nonnegative(activations.graph(), node().inputs[static_cast<size_t>(which)]);
 }
 
+std::vector<Operand> NodeView::kept_inputs() const {
+  std::vector<Operand> inputs;
+  inputs.reserve(node().inputs.size());
+  for (int input : node().inputs) {
+    inputs.push_back(activations.kept(input) ? activations.operand(input) : Operand{});
+  }
+  return inputs;
+}
+
+Tensor NodeView::kept_output() const { return activations.kept(index) ? output() : Tensor(); }
+
 bool NodeView::only_into_relu() const {
   const std::vector<int>& consumers = node().consumers;
   return consumers.size() == 1 && activations.graph().node(consumers[0]).kind == OpKind::relu;
@@ -51,19 +62,22 @@ std::string VjpRule::objection(const Graph& graph, int node) const {
     case OpKind::slice:
     case OpKind::pad:
     case OpKind::reshape:
+    case OpKind::patchify:
+    case OpKind::prepend:
     case OpKind::add:
     case OpKind::detach:
       return {};
     default:
       return fmt::format(
-          "got {}; expected an op that moves values (max_pool, max_out, concat, slice, pad, reshape, add)",
+          "got {}; expected an op that moves values (max_pool, max_out, concat, slice, pad, reshape, patchify, "
+          "prepend, add)",
           name_of(graph.node(node).kind));
   }
 }
 
 void VjpRule::pull(const NodeView& view, std::span<const Tensor>, const Message& out, int which, Tensor in) const {
-  const std::vector<Operand> inputs = view.inputs();
-  view.op().vjp(view.context, {inputs, view.output(), view.saved()}, out.data, out.targets, which, in);
+  const std::vector<Operand> inputs = view.kept_inputs();
+  view.op().vjp(view.context, {inputs, view.kept_output(), view.saved()}, out.data, out.targets, which, in);
 }
 
 bool VjpRule::pulls_together(const Graph& graph, int node) const {

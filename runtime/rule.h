@@ -47,6 +47,9 @@ class NodeView {
   Operand input(int which) const { return activations.operand(node().inputs[static_cast<size_t>(which)]); }
   Tensor output() const { return activations.value(index); }
   Tensor saved() const { return activations.saved(index); }
+  // All of it for a vector-Jacobian product: empty where a fused step has left nothing, which it then does not read.
+  std::vector<Operand> kept_inputs() const;
+  Tensor kept_output() const;
   bool nonnegative(int which) const;  // input `which` is >= 0 whatever the image
   bool only_into_relu()
       const;  // the output goes to a ReLU and nowhere else: in M-form no message arrives where it is <= 0

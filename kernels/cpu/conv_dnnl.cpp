@@ -47,7 +47,7 @@ dnnl::primitive_attr epilogue_attributes(const ConvKey& key, const ConvDescs& de
   dnnl::post_ops post_ops;
   if (key.addend == Addend::read) post_ops.append_binary(dnnl::algorithm::binary_add, descs.y);
   if (key.addend == Addend::in_output) post_ops.append_sum(1.0f);
-  if (key.relu) post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+  if (key.activation) append_activation(post_ops, *key.activation);
   attributes.set_post_ops(post_ops);
   return attributes;
 }
@@ -116,7 +116,7 @@ bool reads_addend(const dnnl::convolution_forward::primitive_desc& desc) {
 // All epilogues of a shape share the layout that suits the fullest of them.
 WeightLayout forward_layout(const Conv2d& conv, const dnnl::engine& engine) {
   const ConvDescs descs(conv);
-  ConvKey key{.conv = conv, .bias = true, .addend = Addend::read, .relu = true};
+  ConvKey key{.conv = conv, .bias = true, .addend = Addend::read, .activation = Function::relu};
   auto desc = forward_desc(key, descs, engine);
   if (!reads_addend(desc)) {
     key.addend = Addend::in_output;
@@ -217,7 +217,7 @@ void CpuKernels::repack(const Conv2d& conv, PackUse use, const float* w, Packed&
 
 void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
   if (is_product(conv)) return product(conv, w, epilogue, x, y);
-  ConvKey key{.conv = conv, .bias = epilogue.bias != nullptr, .relu = epilogue.relu};
+  ConvKey key{.conv = conv, .bias = epilogue.bias != nullptr, .activation = epilogue.activation};
   if (epilogue.addend) key.addend = weight_layout(*dnnl_, conv, ConvUse::forward).addend;
   if (key.addend == Addend::in_output) {
     copy(epilogue.addend, sizeof(float) * conv.batch * conv.out_height() * conv.out_width() * conv.filters, y);

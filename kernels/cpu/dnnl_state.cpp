@@ -26,6 +26,8 @@ class Mixer {
   uint64_t state_ = 0x243f6a8885a308d3u;
 };
 
+int64_t number_of(std::optional<Function> activation) { return activation ? static_cast<int64_t>(*activation) + 1 : 0; }
+
 size_t position(const std::vector<dnnl_exec_arg_t>& arguments, int argument) {
   const auto found = std::find_if(arguments.begin(), arguments.end(),
                                   [argument](const dnnl_exec_arg_t& entry) { return entry.arg == argument; });
@@ -78,28 +80,59 @@ void require_room_for_code() {
   munmap(block, room);
 }
 
+bool has_activation(Function activation) {
+  return activation == Function::relu || activation == Function::gelu || activation == Function::gelu_tanh ||
+         activation == Function::quick_gelu || activation == Function::silu;
+}
+
+void append_activation(dnnl::post_ops& post_ops, Function activation) {
+  switch (activation) {
+    case Function::relu:
+      return post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+    case Function::gelu:
+      return post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_gelu_erf, 0.0f, 0.0f);
+    case Function::gelu_tanh:
+      return post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_gelu_tanh, 0.0f, 0.0f);
+    case Function::quick_gelu:
+      return post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_swish, 1.702f, 0.0f);
+    case Function::silu:
+      return post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_swish, 1.0f, 0.0f);
+    default:
+      fail("[dnnl] no such activation behind a product; got function {}; expected relu, a GELU or SiLU",
+           static_cast<int>(activation));
+  }
+}
+
 bool MatmulKey::operator==(const MatmulKey& other) const {
   const Matmul& a = matmul;
   const Matmul& b = other.matmul;
   return a.batch == b.batch && a.m == b.m && a.n == b.n && a.k == b.k && a.transpose_a == b.transpose_a &&
-         a.transpose_b == b.transpose_b && bias == other.bias && sum == other.sum && relu == other.relu;
+         a.transpose_b == b.transpose_b && bias == other.bias && sum == other.sum && activation == other.activation;
 }
 
 size_t DnnlHash::operator()(const ConvKey& key) const {
   const Conv2d& c = key.conv;
-  const int64_t flags =
-      static_cast<int64_t>(key.use) * 16 + static_cast<int64_t>(key.addend) * 4 + key.bias * 2 + key.relu;
+  const int64_t flags = static_cast<int64_t>(key.use) * 8 + static_cast<int64_t>(key.addend) * 2 + key.bias;
   Mixer mixer;
   mixer << c.batch << c.height << c.width << c.channels << c.filters << c.kernel_height << c.kernel_width << c.stride
-        << c.padding << c.dilation << c.groups << flags;
+        << c.padding << c.dilation << c.groups << flags << number_of(key.activation);
   return mixer.value();
 }
 
 size_t DnnlHash::operator()(const MatmulKey& key) const {
   const Matmul& m = key.matmul;
   Mixer mixer;
-  mixer << m.batch << m.m << m.n << m.k << (m.transpose_a * 2 + m.transpose_b)
-        << (key.bias * 4 + key.sum * 2 + key.relu);
+  mixer << m.batch << m.m << m.n << m.k << (m.transpose_a * 2 + m.transpose_b) << (key.bias * 2 + key.sum)
+        << number_of(key.activation);
+  return mixer.value();
+}
+
+size_t DnnlHash::operator()(const HeadsKey& key) const {
+  const HeadsMatmul& m = key.matmul;
+  Mixer mixer;
+  mixer << m.batch << m.a_images << m.b_images << m.heads << m.m << m.n << m.k
+        << (static_cast<int64_t>(m.map) * 8 + m.transpose_a * 4 + m.transpose_b * 2 + m.softmax)
+        << __builtin_bit_cast(int32_t, m.scale) << key.rows;
   return mixer.value();
 }
 

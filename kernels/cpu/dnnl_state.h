@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <dnnl.hpp>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -41,6 +42,11 @@ class DnnlCall {
 // whether it got memory. To be called before each primitive is made.
 void require_room_for_code();
 
+// Appends the activation to what a primitive does to its result.
+void append_activation(dnnl::post_ops& post_ops, Function activation);
+// Does oneDNN have it?
+bool has_activation(Function activation);
+
 // What a convolution primitive computes; the last three are the epilogue of `forward`. An addend is read by the
 // primitive or, where it would do that wrongly, lies in the output before the call.
 enum class ConvUse { forward, input_gradient, weight_gradient };
@@ -50,18 +56,26 @@ struct ConvKey {
   ConvUse use = ConvUse::forward;
   bool bias = false;
   Addend addend = Addend::none;
-  bool relu = false;
+  std::optional<Function> activation = {};
   bool operator==(const ConvKey&) const = default;
 };
-// y += into what is there if `sum`, + bias[column] if `bias`, max(0, .) if `relu`.
+// y += into what is there if `sum`, + bias[column] if `bias`, then the activation.
 struct MatmulKey {
   Matmul matmul;
-  bool bias = false, sum = false, relu = false;
+  bool bias = false, sum = false;
+  std::optional<Function> activation = {};
   bool operator==(const MatmulKey& other) const;
+};
+// `rows` rows of every map of a HeadsMatmul without its softmax; images of a and b count as those of y.
+struct HeadsKey {
+  HeadsMatmul matmul;
+  int64_t rows = 0;
+  bool operator==(const HeadsKey&) const = default;
 };
 struct DnnlHash {
   size_t operator()(const ConvKey& key) const;
   size_t operator()(const MatmulKey& key) const;
+  size_t operator()(const HeadsKey& key) const;
 };
 
 // The layout that a convolution wants for its weight; `name` tells two layouts apart. `addend` says how this shape
@@ -115,6 +129,7 @@ class DnnlState {
   std::unordered_map<ConvKey, DnnlCall, DnnlHash> convolutions;
   std::unordered_map<ConvKey, WeightLayout, DnnlHash> weight_layouts;
   std::unordered_map<MatmulKey, DnnlCall, DnnlHash> matmuls;
+  std::unordered_map<HeadsKey, DnnlCall, DnnlHash> heads_matmuls;
 
  private:
   int threads_;

@@ -22,6 +22,15 @@ void CpuKernels::apply_vjp(Function function, int64_t n, int targets, const floa
   });
 }
 
+void CpuKernels::apply_ratio(Function function, int64_t n, int targets, const float* x, const float* dy, float* dx) {
+  const ElementwiseLoops& inner = loops_for<ElementwiseLoops>(isa_);
+  parallel_for(threads_, targets * n, element_grain, [&](int64_t begin, int64_t end) {
+    for_periods(begin, end, n, [&](int64_t i, int64_t phase, int64_t count) {
+      inner.apply_ratio(function, count, x + phase, dy + i, dx + i);
+    });
+  });
+}
+
 void CpuKernels::guided_relu_vjp(int64_t n, int targets, const float* x, const float* dy, float* dx) {
   const ElementwiseLoops& inner = loops_for<ElementwiseLoops>(isa_);
   parallel_for(threads_, targets * n, element_grain, [&](int64_t begin, int64_t end) {

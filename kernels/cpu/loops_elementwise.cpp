@@ -40,6 +40,14 @@ void apply(Function function, int64_t n, const float* x, float* y) {
       return transform(n, x, y, [](float v) { return __builtin_fabsf(v); });
     case Function::sign:
       return transform(n, x, y, [](float v) { return v > 0.0f ? 1.0f : v < 0.0f ? -1.0f : v; });
+    case Function::gelu:
+      return transform(n, x, y, [](float v) { return v * gelu_gate_of(v); });
+    case Function::gelu_tanh:
+      return transform(n, x, y, [](float v) { return v * gelu_tanh_gate_of(v); });
+    case Function::quick_gelu:
+      return transform(n, x, y, [](float v) { return v * sigmoid_of(1.702f * v); });
+    case Function::silu:
+      return transform(n, x, y, [](float v) { return v * sigmoid_of(v); });
   }
 }
 
@@ -64,6 +72,41 @@ void apply_vjp(Function function, int64_t n, const float* x, const float* y, con
       return transform(n, x, dy, dx, [](float v, float d) { return v > 0.0f ? d : v < 0.0f ? -d : 0.0f; });
     case Function::sign:
       return transform(n, x, dy, dx, [](float, float) { return 0.0f; });
+    case Function::gelu:
+      return transform(n, x, dy, dx, [](float v, float d) { return d * gelu_slope_of(v); });
+    case Function::gelu_tanh:
+      return transform(n, x, dy, dx, [](float v, float d) { return d * gelu_tanh_slope_of(v); });
+    case Function::quick_gelu:
+      return transform(n, x, dy, dx, [](float v, float d) { return d * swish_slope_of(v, 1.702f); });
+    case Function::silu:
+      return transform(n, x, dy, dx, [](float v, float d) { return d * swish_slope_of(v, 1.0f); });
+  }
+}
+
+void apply_ratio(Function function, int64_t n, const float* x, const float* dy, float* dx) {
+  switch (function) {
+    case Function::relu:
+    case Function::positive_part:
+    case Function::negative_part:
+    case Function::absolute:
+      return apply_vjp(function, n, x, x, dy, dx);  // straight lines on either side of 0
+    case Function::tanh:
+      return transform(n, x, dy, dx, [](float v, float d) { return v == 0.0f ? d : d * (tanh_of(v) / v); });
+    case Function::square:
+      return transform(n, x, dy, dx, [](float v, float d) { return d * v; });
+    case Function::gelu:
+      return transform(n, x, dy, dx, [](float v, float d) { return d * gelu_gate_of(v); });
+    case Function::gelu_tanh:
+      return transform(n, x, dy, dx, [](float v, float d) { return d * gelu_tanh_gate_of(v); });
+    case Function::quick_gelu:
+      return transform(n, x, dy, dx, [](float v, float d) { return d * sigmoid_of(1.702f * v); });
+    case Function::silu:
+      return transform(n, x, dy, dx, [](float v, float d) { return d * sigmoid_of(v); });
+    case Function::sigmoid:
+    case Function::exponential:
+    case Function::logarithm:
+    case Function::sign:  // not 0 at 0, or steep there
+      return transform(n, x, dy, dx, [](float, float) { return __builtin_nanf(""); });
   }
 }
 
@@ -103,6 +146,7 @@ void blend_signs(int64_t n, float positive, float negative, const float* x, floa
 
 constexpr ElementwiseLoops table{.apply = apply,
                                  .apply_vjp = apply_vjp,
+                                 .apply_ratio = apply_ratio,
                                  .guided_relu_vjp = guided_relu_vjp,
                                  .combine = combine,
                                  .scale_add = scale_add,

@@ -11,6 +11,7 @@ namespace hp {
 struct ElementwiseLoops {
   void (*apply)(Function, int64_t n, const float* x, float* y);
   void (*apply_vjp)(Function, int64_t n, const float* x, const float* y, const float* dy, float* dx);
+  void (*apply_ratio)(Function, int64_t n, const float* x, const float* dy, float* dx);
   void (*guided_relu_vjp)(int64_t n, const float* x, const float* dy, float* dx);
   void (*combine)(Binary, int64_t n, const float* a, const float* b, float* y);
   void (*scale_add)(int64_t n, float alpha, const float* x, float beta, float* y);

@@ -27,7 +27,7 @@ DnnlCall make_matmul(const MatmulKey& key, const DnnlState& dnnl) {
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::post_ops post_ops;
   if (key.sum) post_ops.append_sum(1.0f);
-  if (key.relu) post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+  if (key.activation) append_activation(post_ops, *key.activation);
   attributes.set_post_ops(post_ops);
   const dnnl::memory::desc bias({1, 1, m.n}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::abc);
   const auto description = key.bias ? dnnl::matmul::desc(a, b, bias, y) : dnnl::matmul::desc(a, b, y);
@@ -97,9 +97,10 @@ void CpuKernels::matmul(const Matmul& shape, const float* a, const float* b, flo
 void CpuKernels::product(const Conv2d& c, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
   const Matmul shape{.m = rows_of(c), .n = c.filters, .k = c.channels, .transpose_b = true};
   if (epilogue.addend) copy(epilogue.addend, sizeof(float) * shape.m * shape.n, y);
-  DnnlCall& call = find_or_make(
-      *dnnl_,
-      {.matmul = shape, .bias = epilogue.bias != nullptr, .sum = epilogue.addend != nullptr, .relu = epilogue.relu});
+  DnnlCall& call = find_or_make(*dnnl_, {.matmul = shape,
+                                         .bias = epilogue.bias != nullptr,
+                                         .sum = epilogue.addend != nullptr,
+                                         .activation = epilogue.activation});
   call.point(DNNL_ARG_SRC, x);
   call.point(DNNL_ARG_WEIGHTS, plain(w));
   call.point(DNNL_ARG_DST, y);

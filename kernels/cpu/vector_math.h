@@ -71,6 +71,50 @@ static inline float log1p_of(float x) {
 
 static inline float sigmoid_of(float x) { return 1.0f / (1.0f + exp_of(-x)); }
 
+// exp(-x^2 / 2) and the normal distribution Phi(-|x|) = exp(-x^2 / 2) * tail. The polynomial in 1 / (1 + 0.3 |x|) is a
+// minimax fit of the relative error on |x| <= 14.2, below which Phi(-|x|) is no float.
+struct NormalTail {
+  float bell, tail;
+};
+static inline NormalTail normal_tail_of(float x) {
+  const float t = 1.0f / (1.0f + 0.3f * __builtin_fabsf(x));
+  float p = 3.8391590118e-2f;
+  p = p * t - 1.6923069954e-1f;
+  p = p * t + 2.2879335284e-1f;
+  p = p * t - 7.6658688486e-2f;
+  p = p * t + 1.4264048636e-1f;
+  p = p * t + 9.4638906419e-2f;
+  p = p * t + 1.2193173170e-1f;
+  p = p * t + 1.1948609352e-1f;
+  p = p * t + 7.2619768616e-6f;
+  return {exp_of(-0.5f * (x * x)), p};
+}
+
+// What GELU and its relatives multiply x by, and their derivatives: gate + x gate'.
+static inline float gelu_gate_of(float x) {
+  const NormalTail normal = normal_tail_of(x);
+  const float below = normal.bell * normal.tail;
+  return x > 0.0f ? 1.0f - below : below;
+}
+static inline float gelu_slope_of(float x) {
+  const NormalTail normal = normal_tail_of(x);
+  const float factor = 3.9894228040e-1f * x + (x > 0.0f ? -normal.tail : normal.tail);
+  return normal.bell * factor + (x > 0.0f ? 1.0f : 0.0f);
+}
+static inline float gelu_tanh_gate_of(float x) { return sigmoid_of(x * (7.1354816272e-2f * (x * x) + 1.5957691216f)); }
+// sigmoid(u) + slope sigmoid'(u), with the digits that 1 - sigmoid(u) would lose.
+static inline float sigmoid_and_slope_of(float u, float slope) {
+  const float e = exp_of(-__builtin_fabsf(u));
+  const float above = 1.0f / (1.0f + e);
+  const float below = e * above;
+  return slope * (above * below) + (u > 0.0f ? above : below);
+}
+static inline float gelu_tanh_slope_of(float x) {
+  return sigmoid_and_slope_of(x * (7.1354816272e-2f * (x * x) + 1.5957691216f),
+                              x * (2.1406444882e-1f * (x * x) + 1.5957691216f));
+}
+static inline float swish_slope_of(float x, float factor) { return sigmoid_and_slope_of(factor * x, factor * x); }
+
 static inline float softplus_of(float x) { return positive_part_of(x) + log1p_of(exp_of(-__builtin_fabsf(x))); }
 
 static inline float tanh_of(float x) {

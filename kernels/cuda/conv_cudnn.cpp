@@ -190,7 +190,8 @@ void CudaKernels::repack(const Conv2d& c, PackUse, const float* w, Packed& packe
 void CudaKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
   CudnnState& cudnn = state_->cudnn();
   const float* weight = weight_of(w, conv);
-  const bool plain = !epilogue.bias && !epilogue.addend && !epilogue.relu;
+  const bool relu = epilogue.activation == Function::relu;
+  const bool plain = !epilogue.bias && !epilogue.addend && !relu;
   const float* bias = epilogue.bias || plain ? epilogue.bias : state_->zeros(conv.filters);
   for_batches(conv, [&](const Conv2d& c, int64_t first) {
     ConvPlan& plan = cudnn.plan(c, state_->math());
@@ -201,19 +202,23 @@ void CudaKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& ep
     if (!plain && plan.fuses) {
       const cudnnStatus_t status = cudnnConvolutionBiasActivationForward(
           cudnn.handle(), &one, plan.x, in, plan.w, weight, plan.conv, forward_algorithm, scratch, plan.forward_bytes,
-          addend ? &one : &zero, plan.y, addend ? addend : out, plan.bias, bias, plan.activation[epilogue.relu ? 1 : 0],
-          plan.y, out);
+          addend ? &one : &zero, plan.y, addend ? addend : out, plan.bias, bias, plan.activation[relu ? 1 : 0], plan.y,
+          out);
       plan.fuses = status != CUDNN_STATUS_NOT_SUPPORTED;
-      if (plan.fuses) return check(status, "conv2d with its epilogue");
+      if (plan.fuses) {
+        check(status, "conv2d with its epilogue");
+        if (epilogue.activation && !relu) apply(*epilogue.activation, c.batch * out_size(c), out, out);
+        return;
+      }
     }
     check(cudnnConvolutionForward(cudnn.handle(), &one, plan.x, in, plan.w, weight, plan.conv, forward_algorithm,
                                   scratch, plan.forward_bytes, &zero, plan.y, out),
           "conv2d");
     const int64_t count = c.batch * out_size(c);
     if (epilogue.bias) combine(Binary::add, count, c.filters, out, epilogue.bias, out);
-    if (addend && epilogue.relu) return add_relu(count, out, addend, out);
+    if (addend && relu) return add_relu(count, out, addend, out);
     if (addend) combine(Binary::add, count, count, out, addend, out);
-    if (epilogue.relu) apply(Function::relu, count, out, out);
+    if (epilogue.activation) apply(*epilogue.activation, count, out, out);
   });
 }
 

@@ -43,6 +43,7 @@ class CudaKernels final : public Kernels {
   // --- elementwise
   void apply(Function, int64_t n, const float* x, float* y) override;
   void apply_vjp(Function, int64_t n, int targets, const float* x, const float* y, const float* dy, float* dx) override;
+  void apply_ratio(Function, int64_t n, int targets, const float* x, const float* dy, float* dx) override;
   void guided_relu_vjp(int64_t n, int targets, const float* x, const float* dy, float* dx) override;
   void combine(Binary, int64_t n, int64_t period, const float* a, const float* b, float* y) override;
   void scale_add(int64_t n, float alpha, const float* x, float beta, float* y) override;
@@ -84,6 +85,12 @@ class CudaKernels final : public Kernels {
   void batch_norm_train_vjp(Rows, float epsilon, bool relu, const float* x, const float* statistics,
                             const float* weight, const float* bias, const float* dy, float* dparameters,
                             float* dx) override;
+  void group_norm(const GroupNorm&, const float* x, const float* weight, const float* bias, float* statistics,
+                  float* y) override;
+  void group_norm_vjp(const GroupNorm&, int targets, bool detached, const float* x, const float* statistics,
+                      const float* weight, const float* dy, float* dx) override;
+  void group_norm_parameter_vjp(const GroupNorm&, const float* x, const float* statistics, const float* dy,
+                                float* d) override;
   void row_dots(Rows, int targets, const float* a, const float* m, float* y) override;
   void pixel_dots(Rows, int64_t batch, int targets, const float* a, const float* shift, const float* w,
                   float* y) override;
@@ -107,6 +114,7 @@ class CudaKernels final : public Kernels {
 
   // --- matmul and convolution
   void matmul(const Matmul&, const float* a, const float* b, float* y) override;
+  void heads_matmul(const HeadsMatmul&, const float* a, const float* b, float* y) override;
   std::string pack_format(const Conv2d&, PackUse) override;
   std::unique_ptr<Packed> pack(const Conv2d&, PackUse, const float* w) override;
   void repack(const Conv2d&, PackUse, const float* w, Packed& packed) override;

@@ -10,6 +10,27 @@ struct Fill {
   __device__ void operator()(const float*, const float*, float* out) const { out[0] = value; }
 };
 
+// What GELU and its relatives multiply x by; their derivative is gate + x gate'.
+template <Function function>
+struct GeluGate {
+  __device__ static float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+  __device__ static float of(float x) {
+    if (function == Function::gelu) return 0.5f * erfcf(-0.70710678f * x);
+    if (function == Function::gelu_tanh) return sigmoid(x * fmaf(7.1354816272e-2f, x * x, 1.5957691216f));
+    return sigmoid(function == Function::quick_gelu ? 1.702f * x : x);
+  }
+  __device__ static float slope(float x) {
+    if (function == Function::gelu) return fmaf(3.9894228040e-1f * x, expf(-0.5f * (x * x)), of(x));
+    float argument = function == Function::quick_gelu ? 1.702f * x : x, slope = argument;
+    if (function == Function::gelu_tanh) {
+      argument = x * fmaf(7.1354816272e-2f, x * x, 1.5957691216f);
+      slope = x * fmaf(2.1406444882e-1f, x * x, 1.5957691216f);
+    }
+    const float e = expf(-fabsf(argument)), above = 1.0f / (1.0f + e), below = e * above;
+    return fmaf(slope, above * below, argument > 0.0f ? above : below);
+  }
+};
+
 // y = f(x)
 template <Function function>
 struct Apply {
@@ -34,6 +55,11 @@ struct Apply {
         return fabsf(x);
       case Function::sign:
         return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x;
+      case Function::gelu:
+      case Function::gelu_tanh:
+      case Function::quick_gelu:
+      case Function::silu:
+        return x * GeluGate<function>::of(x);
     }
     return x;
   }
@@ -66,6 +92,41 @@ struct ApplyVjp {
         return v > 0.0f ? dy : v < 0.0f ? -dy : 0.0f;
       case Function::sign:
         return 0.0f;
+      case Function::gelu:
+      case Function::gelu_tanh:
+      case Function::quick_gelu:
+      case Function::silu:
+        return dy * GeluGate<function>::slope(v);
+    }
+    return dy;
+  }
+  __device__ void operator()(const float* shared, const float* in, float* out) const { out[0] = of(shared[0], in[0]); }
+};
+
+// dx = dy f(x) / x
+template <Function function>
+struct ApplyRatio {
+  __device__ static float of(float v, float dy) {
+    switch (function) {
+      case Function::relu:
+      case Function::positive_part:
+      case Function::negative_part:
+      case Function::absolute:
+        return ApplyVjp<function>::of(v, dy);
+      case Function::tanh:
+        return v == 0.0f ? dy : dy * (tanhf(v) / v);
+      case Function::square:
+        return dy * v;
+      case Function::gelu:
+      case Function::gelu_tanh:
+      case Function::quick_gelu:
+      case Function::silu:
+        return dy * GeluGate<function>::of(v);
+      case Function::sigmoid:
+      case Function::exponential:
+      case Function::logarithm:
+      case Function::sign:
+        return NAN;
     }
     return dy;
   }
@@ -143,6 +204,14 @@ void with_function(Function function, Visit visit) {
       return visit(Constant<Function::negative_part>());
     case Function::sign:
       return visit(Constant<Function::sign>());
+    case Function::gelu:
+      return visit(Constant<Function::gelu>());
+    case Function::gelu_tanh:
+      return visit(Constant<Function::gelu_tanh>());
+    case Function::quick_gelu:
+      return visit(Constant<Function::quick_gelu>());
+    case Function::silu:
+      return visit(Constant<Function::silu>());
   }
 }
 
@@ -165,6 +234,14 @@ void CudaKernels::apply_vjp(Function function, int64_t n, int targets, const flo
     const float* value = Vjp::reads_output ? y : x;
     map(*state_, "apply_vjp",
         MapArrays<1, 1, 1>{.count = targets * n, .period = n, .shared = {{value}}, .in = {{dy}}, .out = {dx}}, Vjp());
+  });
+}
+
+void CudaKernels::apply_ratio(Function function, int64_t n, int targets, const float* x, const float* dy, float* dx) {
+  with_function(function, [&](auto constant) {
+    map(*state_, "apply_ratio",
+        MapArrays<1, 1, 1>{.count = targets * n, .period = n, .shared = {{x}}, .in = {{dy}}, .out = {dx}},
+        ApplyRatio<decltype(constant)::value>());
   });
 }
 

@@ -1,6 +1,7 @@
 // Matrix products by cuBLAS.
 #include <cublas_v2.h>
 
+#include <algorithm>
 #include <climits>
 
 #include "kernels/cuda/check.h"
@@ -21,6 +22,19 @@ int narrow(int64_t value) {
           "[cuda] matrix too large for cuBLAS; got an extent of {}; expected at most {}", value, INT_MAX);
   return static_cast<int>(value);
 }
+
+cublasComputeType_t compute_type(MathMode math) {
+  return math == MathMode::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+}
+
+// How an operand of HeadsMatmul is stored: rows x columns per head, of a map or among the channels of tokens.
+struct HeadsLayout {
+  int64_t rows, columns, heads;
+  bool is_map;
+  int64_t image() const { return rows * columns * heads; }
+  int64_t head() const { return is_map ? rows * columns : columns; }
+  int leading() const { return narrow(is_map ? columns : heads * columns); }
+};
 
 }  // namespace
 
@@ -50,13 +64,40 @@ CublasState& CudaState::cublas() {
 void CudaKernels::matmul(const Matmul& p, const float* a, const float* b, float* y) {
   const float one = 1, zero = 0;
   const int m = narrow(p.m), n = narrow(p.n), k = narrow(p.k);
-  const auto type = state_->math() == MathMode::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  const auto type = compute_type(state_->math());
   // By columns, as cuBLAS has it, the product of rows y = a b is y^T = b^T a^T.
   check(cublasGemmStridedBatchedEx(state_->cublas().handle(), p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
                                    p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k, &one, b, CUDA_R_32F,
                                    p.transpose_b ? k : n, p.k * p.n, a, CUDA_R_32F, p.transpose_a ? m : k, p.m * p.k,
                                    &zero, y, CUDA_R_32F, n, p.m * p.n, narrow(p.batch), type, CUBLAS_GEMM_DEFAULT),
         "matmul");
+}
+
+// A batch of the library has one stride: it holds the heads of an image, or one head of as many images as there are
+// between two places where an operand begins again, whichever takes fewer calls.
+void CudaKernels::heads_matmul(const HeadsMatmul& p, const float* a, const float* b, float* y) {
+  const HeadsLayout la{p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k, p.heads, p.map == HeadsMatmul::Map::a};
+  const HeadsLayout lb{p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n, p.heads, p.map == HeadsMatmul::Map::b};
+  const HeadsLayout ly{p.m, p.n, p.heads, p.map == HeadsMatmul::Map::y};
+  const float zero = 0;
+  const int m = narrow(p.m), n = narrow(p.n), k = narrow(p.k);
+  const auto type = compute_type(state_->math());
+  const int64_t together = std::min({p.batch, p.a_images, p.b_images});
+  const bool by_head = p.heads < together;
+  for (int64_t image = 0; image < p.batch; image += by_head ? together : 1) {
+    for (int64_t head = 0; head < (by_head ? p.heads : 1); ++head) {
+      const float* left = a + image % p.a_images * la.image() + head * la.head();
+      const float* right = b + image % p.b_images * lb.image() + head * lb.head();
+      check(cublasGemmStridedBatchedEx(
+                state_->cublas().handle(), p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
+                p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k, &p.scale, right, CUDA_R_32F, lb.leading(),
+                by_head ? lb.image() : lb.head(), left, CUDA_R_32F, la.leading(), by_head ? la.image() : la.head(),
+                &zero, y + image * ly.image() + head * ly.head(), CUDA_R_32F, ly.leading(),
+                by_head ? ly.image() : ly.head(), narrow(by_head ? together : p.heads), type, CUBLAS_GEMM_DEFAULT),
+            "heads_matmul");
+    }
+  }
+  if (p.softmax) softmax({p.batch * p.heads * p.m, p.n}, y, y);
 }
 
 }  // namespace hp

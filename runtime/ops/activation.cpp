@@ -20,8 +20,17 @@ Function function_of(OpKind kind) {
       return Function::sigmoid;
     case OpKind::tanh:
       return Function::tanh;
+    case OpKind::gelu:
+      return Function::gelu;
+    case OpKind::gelu_tanh:
+      return Function::gelu_tanh;
+    case OpKind::quick_gelu:
+      return Function::quick_gelu;
+    case OpKind::silu:
+      return Function::silu;
     default:
-      fail("[activation] not an activation; got {}; expected relu, sigmoid or tanh", name_of(kind));
+      fail("[activation] not an activation; got {}; expected relu, sigmoid, tanh, gelu, gelu_tanh, quick_gelu or silu",
+           name_of(kind));
   }
 }
 
@@ -40,11 +49,16 @@ void ActivationOp::vjp(Context context, const Values& v, const Tensor& dy, int t
                             dx.floats());
 }
 
+bool ActivationOp::nonnegative(bool inputs_nonnegative) const {
+  return kind_ == OpKind::relu || kind_ == OpKind::sigmoid || inputs_nonnegative;
+}
+
 std::string AffineOp::describe() const { return fmt::format("affine {}x{:+}", scale_, shift_); }
 
 Shape AffineOp::infer(std::span<const Shape> in) const { return same_as_input(in, "affine"); }
 
 void AffineOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor) const {
+  if (shift_ == 0) return context.kernels.scale_add(out.count(), scale_, in[0].data(), 0, out.floats());
   context.kernels.fill(out.count(), shift_, out.floats());
   context.kernels.scale_add(out.count(), scale_, in[0].data(), 1, out.floats());
 }

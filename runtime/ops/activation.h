@@ -5,15 +5,16 @@
 
 namespace hp {
 
-// relu, sigmoid or tanh.
+// relu, sigmoid, tanh, gelu, gelu_tanh, quick_gelu or silu; formulas: Function in runtime/kernels.h.
 class ActivationOp final : public Op {
  public:
-  explicit ActivationOp(OpKind kind);  // throws unless the kind is one of the three
+  explicit ActivationOp(OpKind kind);  // throws unless the kind is one of them
   OpKind kind() const override { return kind_; }
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
-  bool nonnegative(bool) const override { return kind_ != OpKind::tanh; }
+  bool nonnegative(bool inputs_nonnegative) const override;
+  Function function() const { return function_; }
 
  private:
   OpKind kind_;
@@ -24,6 +25,8 @@ class ActivationOp final : public Op {
 class AffineOp final : public Op {
  public:
   AffineOp(float scale, float shift) : scale_(scale), shift_(shift) {}
+  float scale() const { return scale_; }
+  float shift() const { return shift_; }
   OpKind kind() const override { return OpKind::affine; }
   std::string describe() const override;
   Shape infer(std::span<const Shape> in) const override;

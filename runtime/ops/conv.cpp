@@ -9,7 +9,7 @@ namespace {
 const float* bias_of(std::span<const Operand> in) { return in.size() > 2 ? in[2].data() : nullptr; }
 
 void convolve(Context context, const Conv2d& geometry, std::span<const Operand> in, const Fusion& fusion, Tensor out) {
-  const Epilogue epilogue{bias_of(in), fusion.addend, fusion.relu};
+  const Epilogue epilogue{bias_of(in), fusion.addend, fusion.activation};
   if (in[1].weight) {
     const Packed& packed = in[1].weight->packed(context.kernels, geometry, PackUse::forward);
     context.kernels.conv2d(geometry, packed, epilogue, in[0].data(), out.floats());

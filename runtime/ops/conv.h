@@ -23,6 +23,7 @@ class Conv2dOp final : public Op {
   bool linear_in(int which) const override { return which == 0; }
   bool fuses_addend() const override { return true; }
   bool fuses_relu() const override { return true; }
+  bool fuses_activation() const override { return true; }
   int64_t flops(std::span<const Shape> in) const override;
 
  private:
@@ -42,6 +43,7 @@ class LinearOp final : public Op {
   bool linear_in(int which) const override { return which == 0; }
   bool fuses_addend() const override { return true; }
   bool fuses_relu() const override { return true; }
+  bool fuses_activation() const override { return true; }
   int64_t flops(std::span<const Shape> in) const override;
 };
 

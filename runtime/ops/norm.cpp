@@ -68,8 +68,8 @@ Saved BatchNormTrainOp::saved(std::span<const Shape> in) const { return {{2, in[
 
 void BatchNormTrainOp::forward(Context context, std::span<const Operand> in, const Fusion& fusion, Tensor out,
                                Tensor saved) const {
-  context.kernels.batch_norm_train(rows_of(out), epsilon_, relu_ || fusion.relu, in[0].data(), in[1].data(),
-                                   in[2].data(), saved.floats(), out.floats());
+  context.kernels.batch_norm_train(rows_of(out), epsilon_, relu_ || fusion.activation.has_value(), in[0].data(),
+                                   in[1].data(), in[2].data(), saved.floats(), out.floats());
 }
 
 void BatchNormTrainOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int which,

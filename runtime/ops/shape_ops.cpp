@@ -54,7 +54,7 @@ void check_axis(const Shape& shape, int axis, std::string_view op) {
 Shape AddOp::infer(std::span<const Shape> in) const { return infer_pair(in, "add"); }
 
 void AddOp::forward(Context context, std::span<const Operand> in, const Fusion& fusion, Tensor out, Tensor) const {
-  if (fusion.relu) {
+  if (fusion.activation) {
     context.kernels.add_relu(out.count(), in[0].data(), in[1].data(), out.floats());
   } else {
     context.kernels.combine(Binary::add, out.count(), out.count(), in[0].data(), in[1].data(), out.floats());

@@ -6,6 +6,8 @@ const std::vector<Family>& all_families() {
   static const std::vector<Family> families = {{"elementwise", elementwise_cases},
                                                {"relevance", relevance_cases},
                                                {"rows", rows_cases},
+                                               {"norm", norm_cases},
+                                               {"attention", attention_cases},
                                                {"bcos", bcos_cases},
                                                {"losses", losses_cases},
                                                {"conv", conv_cases},

@@ -11,6 +11,8 @@ namespace hp::cases {
 std::vector<KernelCase> elementwise_cases();
 std::vector<KernelCase> relevance_cases();
 std::vector<KernelCase> rows_cases();
+std::vector<KernelCase> norm_cases();
+std::vector<KernelCase> attention_cases();
 std::vector<KernelCase> bcos_cases();
 std::vector<KernelCase> losses_cases();
 std::vector<KernelCase> conv_cases();

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/functions.h"
 
 namespace hp::cases {
 
@@ -58,20 +59,22 @@ std::string describe(const Conv2d& c) {
 constexpr double conv_tolerance = 2e-6;
 
 struct EpilogueFlags {
-  bool bias = false, addend = false, relu = false;
+  bool bias = false, addend = false;
+  std::optional<Function> activation = {};
 };
 
 KernelCase forward_case(const Conv2d& c, EpilogueFlags flags) {
   KernelCase result;
   result.name = "conv2d " + describe(c) + (flags.bias ? " + bias" : "") + (flags.addend ? " + addend" : "") +
-                (flags.relu ? " + relu" : "");
+                (flags.activation ? " + " + std::string(definition_of(*flags.activation).name) : "");
   result.inputs = {uniform(x_count(c), -1, 1, 1), uniform(c.weight_count(), -1, 1, 2), uniform(c.filters, -1, 1, 3),
                    uniform(y_count(c), -1, 1, 4)};
   result.outputs = {output(y_count(c))};
   result.call = [c, flags](Kernels& kernels, const Arguments& a) {
     const auto packed = kernels.pack(c, PackUse::forward, a.in(1));
-    const Epilogue epilogue{
-        .bias = flags.bias ? a.in(2) : nullptr, .addend = flags.addend ? a.in(3) : nullptr, .relu = flags.relu};
+    const Epilogue epilogue{.bias = flags.bias ? a.in(2) : nullptr,
+                            .addend = flags.addend ? a.in(3) : nullptr,
+                            .activation = flags.activation};
     kernels.conv2d(c, *packed, epilogue, a.in(0), a.out(0));
   };
   result.reference = [c, flags](const Values& in, Values& out) {
@@ -80,7 +83,7 @@ KernelCase forward_case(const Conv2d& c, EpilogueFlags flags) {
     for (size_t i = 0; i < out[0].size(); ++i) {
       if (flags.bias) out[0][i] += in[2][i % c.filters];
       if (flags.addend) out[0][i] += in[3][i];
-      if (flags.relu) out[0][i] = std::max(out[0][i], 0.0);
+      if (flags.activation) out[0][i] = definition_of(*flags.activation).value(out[0][i]);
     }
   };
   result.tolerance = conv_tolerance;
@@ -253,19 +256,26 @@ std::vector<KernelCase> conv_cases() {
   std::vector<KernelCase> cases;
   for (const Conv2d& c : geometries()) {
     cases.push_back(forward_case(c, {}));
-    cases.push_back(forward_case(c, {.bias = true, .addend = true, .relu = true}));
+    cases.push_back(forward_case(c, {.bias = true, .addend = true, .activation = Function::relu}));
     cases.push_back(input_gradient_case(c));
     cases.push_back(weight_gradient_case(c));
   }
   for (const Conv2d& c : stems()) {
-    cases.push_back(forward_case(c, {.bias = true, .relu = true}));
+    cases.push_back(forward_case(c, {.bias = true, .activation = Function::relu}));
     cases.push_back(input_gradient_case(c));
     cases.push_back(weight_gradient_case(c));
   }
   for (int flags = 1; flags < 7; ++flags) {
-    const EpilogueFlags epilogue{.bias = (flags & 1) != 0, .addend = (flags & 2) != 0, .relu = (flags & 4) != 0};
+    EpilogueFlags epilogue{.bias = (flags & 1) != 0, .addend = (flags & 2) != 0};
+    if ((flags & 4) != 0) epilogue.activation = Function::relu;
     cases.push_back(forward_case(square(2, 6, 32, 48, 3, 1, 1), epilogue));
     cases.push_back(forward_case(square(1, 7, 16, 17, 1, 2, 0), epilogue));
+  }
+  for (const Function function : {Function::gelu, Function::gelu_tanh, Function::quick_gelu, Function::silu}) {
+    const EpilogueFlags epilogue{.bias = true, .activation = function};
+    cases.push_back(forward_case(square(2, 6, 32, 48, 3, 1, 1), epilogue));
+    cases.push_back(forward_case({.height = 197, .channels = 64, .filters = 40}, epilogue));  // a linear layer's rows
+    cases.push_back(forward_case({.height = 7, .channels = 64, .filters = 40}, epilogue));
   }
   cases.push_back(input_gradient_case(square(2, 9, 16, 32, 3, 2, 1), 3));
   cases.push_back(input_gradient_case(square(2, 24, 3, 16, 7, 2, 3), 3));

@@ -4,33 +4,11 @@
 #include <cmath>
 
 #include "tests/cases/cases.h"
+#include "tests/cases/functions.h"
 
 namespace hp::cases {
 
 namespace {
-
-// One elementwise function: the range to draw from and its definition in double precision.
-struct FunctionRow {
-  Function function;
-  const char* name;
-  double low, high;
-  double (*value)(double);
-};
-
-constexpr FunctionRow functions[] = {
-    {Function::relu, "relu", -1, 1, [](double x) { return std::max(x, 0.0); }},
-    {Function::sigmoid, "sigmoid", -3, 3, [](double x) { return 1 / (1 + std::exp(-x)); }},
-    {Function::tanh, "tanh", -1.5, 1.5, [](double x) { return std::tanh(x); }},
-    {Function::exponential, "exponential", -5, 5, [](double x) { return std::exp(x); }},
-    {Function::logarithm, "logarithm", 0.01, 4, [](double x) { return std::log(x); }},
-    {Function::square, "square", -3, 3, [](double x) { return x * x; }},
-    {Function::absolute, "absolute", -2, 2, [](double x) { return std::abs(x); }},
-    {Function::positive_part, "positive_part", -1, 1, [](double x) { return std::max(x, 0.0); }},
-    {Function::negative_part, "negative_part", -1, 1, [](double x) { return std::min(x, 0.0); }},
-    {Function::sign, "sign", -1, 1, [](double x) { return x > 0   ? 1.0
-                                                          : x < 0 ? -1.0
-                                                                  : 0.0; }},
-};
 
 KernelCase apply_case(const FunctionRow& row, int64_t n) {
   return {.name = fmt::format("apply {} {}", row.name, n),
@@ -64,6 +42,28 @@ KernelCase apply_vjp_case(const FunctionRow& row, int64_t n, int targets) {
                        .forward = [=](const Values& in,
                                       Values& out) { std::ranges::transform(in[0], out[0].begin(), row.value); }}},
       .in_place = 2};
+}
+
+// f(x) / x, with the slope in place of 0 / 0: a tenth of the arguments are 0.
+KernelCase apply_ratio_case(const FunctionRow& row, int64_t n, int targets) {
+  Array x = uniform(n, row.low, row.high, 13);
+  for (size_t i = 0; i < x.floats.size(); i += 10) x.floats[i] = 0;
+  return {.name = fmt::format("apply_ratio {} {} targets {}", row.name, n, targets),
+          .inputs = {x, per_target(uniform(targets * n, -1, 1, 14))},
+          .outputs = {per_target(output(targets * n))},
+          .call = [=](Kernels& k,
+                      const Arguments& a) { k.apply_ratio(row.function, n, a.targets, a.in(0), a.in(1), a.out(0)); },
+          .reference =
+              [=](const Values& in, Values& out) {
+                const bool bends = row.function == Function::relu || row.function == Function::absolute;
+                for (size_t i = 0; i < out[0].size(); ++i) {
+                  const double v = in[0][i % n];
+                  const double at_zero = bends ? 0.0 : (row.value(1e-6) - row.value(-1e-6)) / 2e-6;
+                  out[0][i] = in[1][i] * (v == 0 ? at_zero : row.value(v) / v);
+                }
+              },
+          .targets = targets,
+          .in_place = 1};
 }
 
 // At 0 (and -0) the derivative of relu and absolute is 0; y may stand in for x in relu.
@@ -160,12 +160,16 @@ KernelCase blend_signs_case(int64_t n, float positive, float negative) {
 std::vector<KernelCase> elementwise_cases() {
   constexpr int64_t large = 802816;  // the widest feature map of ResNet-50 for one 224 image, [56, 56, 256]
   std::vector<KernelCase> cases;
-  for (const FunctionRow& row : functions) {
+  for (const FunctionRow& row : all_functions()) {
     for (const int64_t n : {int64_t{1}, int64_t{7}, int64_t{64}, int64_t{1003}, large}) {
       cases.push_back(apply_case(row, n));
     }
     for (const int64_t n : {1, 7, 1003, 20000}) cases.push_back(apply_vjp_case(row, n, 3));
     cases.push_back(apply_vjp_case(row, 64, 1));
+  }
+  for (const Function function : {Function::relu, Function::absolute, Function::tanh, Function::square, Function::gelu,
+                                  Function::gelu_tanh, Function::quick_gelu, Function::silu}) {
+    for (const int64_t n : {1, 7, 1003, 20000}) cases.push_back(apply_ratio_case(definition_of(function), n, 3));
   }
   for (const int64_t n : {1, 7, 64, 1003, 20000}) {
     cases.push_back(relu_vjp_from_output_case(n));

@@ -53,6 +53,8 @@ void check_family(const std::vector<cases::KernelCase>& family) {
 TEST_CASE("elementwise kernels") { check_family(cases::elementwise_cases()); }
 TEST_CASE("relevance kernels") { check_family(cases::relevance_cases()); }
 TEST_CASE("row kernels") { check_family(cases::rows_cases()); }
+TEST_CASE("norm kernels") { check_family(cases::norm_cases()); }
+TEST_CASE("attention kernels") { check_family(cases::attention_cases()); }
 TEST_CASE("B-cos kernels") { check_family(cases::bcos_cases()); }
 TEST_CASE("losses") { check_family(cases::losses_cases()); }
 TEST_CASE("convolution kernels") { check_family(cases::conv_cases()); }

@@ -86,7 +86,7 @@ TEST_CASE("an epilogue changes no bit of the convolution under it") {
     const auto packed = kernels.pack(conv, PackUse::forward, w.data());
     std::vector<float> expected = forward(kernels, conv, *packed, x);
     for (size_t i = 0; i < expected.size(); ++i) expected[i] = std::max(expected[i] + addend[i], 0.0f);
-    CHECK(forward(kernels, conv, *packed, x, {.addend = addend.data(), .relu = true}) == expected);
+    CHECK(forward(kernels, conv, *packed, x, {.addend = addend.data(), .activation = Function::relu}) == expected);
   }
 }
 

@@ -23,6 +23,8 @@ void check_family(const std::vector<cases::KernelCase>& family) {
 TEST_CASE("elementwise kernels") { check_family(cases::elementwise_cases()); }
 TEST_CASE("relevance kernels") { check_family(cases::relevance_cases()); }
 TEST_CASE("row kernels") { check_family(cases::rows_cases()); }
+TEST_CASE("layer norm and group norm") { check_family(cases::norm_cases()); }
+TEST_CASE("products of attention") { check_family(cases::attention_cases()); }
 TEST_CASE("kernels of B-cos networks") { check_family(cases::bcos_cases()); }
 TEST_CASE("losses") { check_family(cases::losses_cases()); }
 TEST_CASE("convolution kernels") { check_family(cases::conv_cases()); }
@@ -36,8 +38,8 @@ TEST_CASE("optimiser steps") { check_family(cases::optimisers_cases()); }
 // Stronger than promised, and what makes experiments comparable across machines.
 TEST_CASE("the number of threads changes no bit of the kernels with own loops") {
   CpuKernels one({.threads = 1}), three({.threads = 3});
-  for (const auto make : {cases::elementwise_cases, cases::relevance_cases, cases::rows_cases, cases::bcos_cases,
-                          cases::losses_cases, cases::maps_cases, cases::optimisers_cases}) {
+  for (const auto make : {cases::elementwise_cases, cases::relevance_cases, cases::rows_cases, cases::norm_cases,
+                          cases::bcos_cases, cases::losses_cases, cases::maps_cases, cases::optimisers_cases}) {
     for (const cases::KernelCase& kernel_case : make()) {
       cases::PreparedCase first(one, kernel_case), second(three, kernel_case);
       first.run();

@@ -88,6 +88,19 @@ TEST_CASE("tanh and sigmoid over the whole range") {
   CHECK(evaluate(Function::sigmoid, {0, infinity, -infinity}) == Vector{0.5f, 1, 0});
 }
 
+// Relative errors, also far out where a GELU is next to nothing; exp(-x^2/2) there has those of its argument.
+TEST_CASE("GELU and its relatives over the whole range") {
+  const auto gelu = [](double x) { return x / 2 * std::erfc(-x / std::sqrt(2.0)); };
+  const auto quick_gelu = [](double x) { return x * sigmoid(1.702 * x); };
+  const auto silu = [](double x) { return x * sigmoid(x); };
+  CHECK(worst_error(Function::gelu, gelu, range(-3, 3)) < 6e-7);
+  CHECK(worst_error(Function::gelu, gelu, range(-12, 12)) < 6e-6);
+  CHECK(worst_error(Function::gelu, gelu, all_magnitudes(10, true)) < 6e-6);
+  CHECK(worst_error(Function::quick_gelu, quick_gelu, range(-20, 20)) < 3e-6);
+  CHECK(worst_error(Function::silu, silu, range(-80, 80)) < 4e-7);
+  CHECK(evaluate(Function::gelu, {0, -20, 20, 1e30f, infinity}) == Vector{0, -0.0f, 20, 1e30f, infinity});
+}
+
 TEST_CASE("softplus loses no digits, small or large") {
   // loss = softplus(z) for a target of 0, one column per row
   const auto exact = [](double z) { return std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))); };
@@ -114,7 +127,8 @@ TEST_CASE("denormals and signed zeros pass through") {
 TEST_CASE("every function keeps a NaN") {
   for (const Function function :
        {Function::relu, Function::sigmoid, Function::tanh, Function::exponential, Function::logarithm, Function::square,
-        Function::absolute, Function::positive_part, Function::negative_part, Function::sign}) {
+        Function::absolute, Function::positive_part, Function::negative_part, Function::sign, Function::gelu,
+        Function::gelu_tanh, Function::quick_gelu, Function::silu}) {
     for (const size_t position : {0, 5, 31, 32, 39}) {
       Vector x(40, 0.5f);
       x[position] = nan;

@@ -120,9 +120,11 @@ TEST_CASE_FIXTURE(Fixture, "cost: convolutions by hand, fused steps, and adjoint
   CHECK(vjp_cost(graph, relu1, 0, 3).bytes == 3 * 2 * y + y);
   const double sum = 4.0 * 2 * 2 * 2 * 32;  // [2, 2, 2, 32]
   CHECK(vjp_cost(graph, add, 0, 3).bytes == 3 * 2 * sum);
-  CHECK(step_cost(graph, {.node = conv1, .addend = -1, .relu = true, .result = relu1}).bytes == x + w + b + y);
+  CHECK(step_cost(graph, {.node = conv1, .addend = -1, .activation = Function::relu, .result = relu1}).bytes ==
+        x + w + b + y);
   const int shortcut = graph.find("shortcut");
-  const Cost fused = step_cost(graph, {.node = shortcut, .addend = graph.find("conv3"), .relu = true, .result = add});
+  const Cost fused =
+      step_cost(graph, {.node = shortcut, .addend = graph.find("conv3"), .activation = Function::relu, .result = add});
   CHECK(fused.bytes == forward_cost(graph, shortcut).bytes + sum);
   double total = 0;
   for (const char* name : {"conv1", "conv2", "conv3", "shortcut", "logits"})

@@ -59,7 +59,7 @@ TEST_CASE("plan: what is fused, and what pinning forbids") {
   CHECK(inference.steps().size() == 2);
   REQUIRE(step_of(inference, c2.index));
   CHECK(step_of(inference, c2.index)->addend == r1.index);
-  CHECK(step_of(inference, c2.index)->relu);
+  CHECK(step_of(inference, c2.index)->activation == Function::relu);
   CHECK(step_of(inference, c2.index)->result == r2.index);
   CHECK_FALSE(inference.readable(c1));
   CHECK_FALSE(inference.readable(c2.index));
