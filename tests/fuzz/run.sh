@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes the readers of foreign files: tests/fuzz/run.sh SECONDS [TARGET...] (all: legacy zip safetensors experiment voc
-# image), each for SECONDS of processor time. As many run at once as JOBS says (default: one per core). What is found lies
+# Fuzzes the readers of foreign files: tests/fuzz/run.sh SECONDS [TARGET...] (all: legacy zip safetensors keymaps experiment
+# voc image), each for SECONDS of processor time. As many run at once as JOBS says (default: one per core). What is found lies
 # in build/fuzz/findings; run build/fuzz/tests/fuzz/fuzz_TARGET FILE to see it again. The corpus grows in
 # build/fuzz/corpus. Where the processes may be paused, FUZZ_TIMEOUT (10 seconds by the clock for one input) must be longer.
 set -euo pipefail
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 seconds=${1:?usage: tests/fuzz/run.sh SECONDS [TARGET...]}
 shift
 targets=("$@")
-[[ $# -gt 0 ]] || targets=(legacy zip safetensors experiment voc image)
+[[ $# -gt 0 ]] || targets=(legacy zip safetensors keymaps experiment voc image)
 
 [[ ${FUZZ_BUILD:-yes} == no ]] || cmake --preset fuzz >/dev/null
 # FUZZ_BUILD=no runs what is there.
@@ -22,6 +22,7 @@ declare -A shared=(
   [zip]="$fixtures/bare_zip.pth $fixtures/protocol4_zip.pth $fixtures/training_zip.pth $fixtures/torchscript.pt $fixtures/towers_trace.pt"
   [safetensors]="$fixtures/expected.safetensors"
   [experiment]="$(echo experiments/*.json)"
+  [keymaps]=""
   [voc]=""
   [image]="$(echo tests/golden/images/*.{jpg,png,bmp})"
 )

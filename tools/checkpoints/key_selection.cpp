@@ -44,7 +44,7 @@ bool knows(const KeyMap& map, const std::string& prefix) {
   const auto same = [&](const std::string& own) { return !own.empty() && (own == prefix || own == prefix + "."); };
   for (const std::string& own : map.prefixes)
     if (same(own) || std::any_of(map.wrappers.begin(), map.wrappers.end(),
-                                 [&](const std::string& wrapper) { return same(wrapper + "." + own); }))
+                                 [&](const std::string& wrapper) { return same(fmt::format("{}.{}", wrapper, own)); }))
       return true;
   return false;
 }
