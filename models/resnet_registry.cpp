@@ -1,6 +1,7 @@
 #include "models/resnet_registry.h"
 
 #include <array>
+#include <cmath>
 #include <tuple>
 
 #include "models/builder.h"
@@ -19,8 +20,9 @@ struct ResNetKind {
   int64_t width;                  // channels of the first stage
   bool bottleneck = false, bcos = false;
   Shortcut shortcut = Shortcut::conv;
+  int64_t embedding = 0, side = 0;  // of CLIP's attention pool: channels, native side; 0 without one
 
-  auto structure() const { return std::tuple(family, blocks, bottleneck, bcos, shortcut); }
+  auto structure() const { return std::tuple(family, blocks, bottleneck, bcos, shortcut, embedding > 0); }
 };
 
 constexpr std::array<int64_t, 4> b10{1, 1, 1, 1}, b18{2, 2, 2, 2}, b34{3, 4, 6, 3}, b101{3, 4, 23, 3},
@@ -45,6 +47,10 @@ void add_cifar(std::map<std::string, ResNetKind>& kinds) {
   }
 }
 
+ResNetKind clip(std::array<int64_t, 4> blocks, int64_t width, int64_t embedding, int64_t side) {
+  return {Family::clip, blocks, width, true, false, Shortcut::conv, embedding, side};
+}
+
 const std::map<std::string, ResNetKind>& kinds() {
   static const std::map<std::string, ResNetKind> known = [] {
     std::map<std::string, ResNetKind> made;
@@ -53,6 +59,11 @@ const std::map<std::string, ResNetKind>& kinds() {
     add_cifar(made);
     made["small_resnet10"] = {Family::small, b10, 64};
     made["small_resnet18"] = {Family::small, b18, 64};
+    made["clip_rn50"] = clip(b34, 64, 1024, 224);
+    made["clip_rn101"] = clip(b101, 64, 512, 224);
+    made["clip_rn50x4"] = clip({4, 6, 10, 6}, 80, 640, 288);
+    made["clip_rn50x16"] = clip({6, 8, 18, 8}, 96, 768, 384);
+    made["clip_rn50x64"] = clip({3, 15, 36, 10}, 128, 1024, 448);
     made["clip_rn50_trunk"] = {Family::clip, b34, 64, true};
     made["clip_rn101_trunk"] = {Family::clip, b101, 64, true};
     return made;
@@ -60,7 +71,18 @@ const std::map<std::string, ResNetKind>& kinds() {
   return known;
 }
 
-Value append(Graph& graph, Value x, const ResNetKind& kind, int64_t width) {
+// The kind with the settings of a name.
+ResNetKind settled(ResNetKind kind, const ModelName& name, const std::string& architecture) {
+  require_settings(name, kind.embedding > 0 ? "wer" : "w", architecture);
+  kind.width = name.get('w', kind.width);
+  kind.embedding = name.get('e', kind.embedding);
+  kind.side = name.get('r', kind.side);
+  require(kind.side % 32 == 0, "[models] unusable native side; got '{}'; expected a multiple of 32", architecture);
+  return kind;
+}
+
+Value append(Graph& graph, Value x, const ResNetKind& kind) {
+  const int64_t width = kind.width;
   switch (kind.family) {
     case Family::imagenet:
     case Family::small:
@@ -68,7 +90,8 @@ Value append(Graph& graph, Value x, const ResNetKind& kind, int64_t width) {
     case Family::cifar:
       return append_cifar_resnet(graph, x, {kind.blocks[0], kind.shortcut, width, kind.bcos});
     case Family::clip:
-      return append_clip_resnet(graph, x, {kind.blocks, width});
+      x = append_clip_resnet(graph, x, {kind.blocks, width});
+      return kind.embedding == 0 ? x : append_attention_pool(graph, x, {kind.embedding, kind.side});
   }
   return x;
 }
@@ -93,6 +116,7 @@ class Structure {
     kind.bottleneck = weight("layer1.0.conv3") != nullptr;
     if (weight("conv3")) {
       kind.family = Family::clip;
+      read_attention_pool(kind);
     } else if (kind.blocks[3] == 0) {
       kind.family = Family::cifar;
       if (!weight("layer2.0.downsample.0")) kind.shortcut = Shortcut::pad;
@@ -103,6 +127,15 @@ class Structure {
   }
 
  private:
+  void read_attention_pool(ResNetKind& kind) const {
+    const Shape* positions = find(tensors_, "attnpool.positional_embedding");
+    const Shape* output = find(tensors_, "attnpool.c_proj.weight");
+    if (!positions || positions->rank() != 2 || !output || output->rank() != 2) return;
+    const auto grid = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>((*positions)[0] - 1))));
+    kind.side = 32 * grid;
+    kind.embedding = (*output)[0];
+  }
+
   const Shape* weight(const std::string& conv) const {
     const Shape* shape = find(tensors_, conv + ".weight");
     return shape ? shape : find(tensors_, conv + ".linear.weight");
@@ -129,13 +162,12 @@ std::vector<std::string> resnet_names() {
 std::optional<Backbone> build_resnet(const std::string& architecture, const ModelName& name, ImageShape shape) {
   const auto found = kinds().find(name.base);
   if (found == kinds().end()) return std::nullopt;
-  const ResNetKind& kind = found->second;
-  require_settings(name, "w", architecture);
-  Backbone backbone{architecture, {}};
+  const ResNetKind kind = settled(found->second, name, architecture);
+  Backbone backbone{architecture, {}, kind.side};
   Graph& graph = backbone.graph;
   const Value image = graph.input("image", {shape.batch, shape.height, shape.width, 3}, true);
   const Value x = kind.bcos ? inverse(graph, image, "model_input") : normalise(graph, image, "model_input");
-  graph.alias("features", append(graph, x, kind, name.get('w', kind.width)));
+  graph.alias("features", append(graph, x, kind));
   return backbone;
 }
 
@@ -143,10 +175,16 @@ std::vector<std::string> resnet_architectures_of(const std::map<std::string, Sha
   const std::optional<ResNetKind> seen = Structure(tensors).read();
   std::vector<std::string> names;
   if (!seen) return names;
-  constexpr int64_t widest = 1024;
+  constexpr int64_t widest = 1024, most = 4096;
+  const bool pool = seen->family == Family::clip && tensors.contains("attnpool.positional_embedding");
   if (seen->width < 4 || seen->width % 4 != 0 || seen->width > widest) return names;
-  for (const auto& [name, kind] : kinds())
-    if (kind.structure() == seen->structure()) names.push_back(with_setting(name, 'w', seen->width, kind.width));
+  if (pool && (seen->side < 32 || seen->side > most || seen->embedding < 1 || seen->embedding > most)) return names;
+  for (const auto& [name, kind] : kinds()) {
+    if (kind.structure() != seen->structure()) continue;
+    std::string full = with_setting(name, 'w', seen->width, kind.width);
+    full = with_setting(full, 'r', seen->side, kind.side);
+    names.push_back(with_setting(full, 'e', seen->embedding, kind.embedding));
+  }
   return names;
 }
 

@@ -101,9 +101,15 @@ TEST_CASE("models: B-cos ResNets have the reference's parameters, six input chan
 TEST_CASE("models: CLIP's ResNets pool in front of every stride") {
   const Backbone trunk = build_backbone("clip_rn50_trunk", {1, 224, 224});
   CHECK(trunk.graph.node(trunk.features()).shape == Shape{1, 7, 7, 2048});
-  // 38 316 896 parameters with the attention pool (open_clip), of which that has (50 + 3 * 2048 + 1024) * 2048 + 3 *
-  // 2048 + 1024.
+  // open_clip counts 38 316 896 with the attention pool.
+  const Backbone whole = build_backbone("clip_rn50", {2, 224, 224});
+  CHECK(trained(whole.graph) == 38316896);
   CHECK(trained(trunk.graph) == 38316896 - ((50 + 3 * 2048 + 1024) * 2048 + 3 * 2048 + 1024));
+  CHECK(whole.graph.node(whole.features()).shape == Shape{2, 1, 1, 1024});
+  CHECK(whole.native_side == 224);
+  CHECK(build_backbone("clip_rn50_w8_r64_e24", {}).channels() == 24);
+  CHECK(build_backbone("clip_rn50_w8_r64_e24", {1, 96, 64}).native_side == 64);
+  CHECK_THROWS_WITH_AS(build_backbone("clip_rn50_r48", {}), doctest::Contains("multiple of 32"), Error);
   CHECK(trunk.graph.node(trunk.graph.find("layer2.0.avgpool")).shape == Shape{1, 28, 28, 128});
 }
 
@@ -126,8 +132,9 @@ TEST_CASE("models: names and their settings") {
 }
 
 TEST_CASE("models: an architecture is read off names and shapes") {
-  for (const std::string name : {"resnet18", "resnet50_w32", "cifar_resnet20", "cifar_resnet20_b", "small_resnet10",
-                                 "bcos_resnet101", "bcos_cifar_resnet44_w4", "clip_rn101_trunk_w16"}) {
+  for (const std::string name :
+       {"resnet18", "resnet50_w32", "cifar_resnet20", "cifar_resnet20_b", "small_resnet10", "bcos_resnet101",
+        "bcos_cifar_resnet44_w4", "clip_rn101_trunk_w16", "clip_rn50", "clip_rn50x16", "clip_rn101_w8_r64_e32"}) {
     std::map<std::string, Shape> tensors;
     const Graph graph = build_backbone(name, {}).graph;
     for (const Node& node : graph.nodes())

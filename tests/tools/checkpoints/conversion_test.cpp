@@ -306,6 +306,18 @@ TEST_CASE("conversion: sources and the tensors that each drops") {
       CHECK(nlohmann::json::parse(plan.preprocessing)["interpolation"] == "bicubic");
     }
   }
+  SUBCASE("CLIP's ResNets with the attention pool, and without it on demand") {
+    const File file = file_of(hollow("clip_rn50_w8_r64", "visual.", ""));
+    const Conversion plan = file.plan();
+    CHECK(plan.architecture == "clip_rn50_w8_r64");
+    CHECK(plan.key_map == "clip-resnet");
+    CHECK(plan.complete());
+    CHECK(nlohmann::json::parse(plan.preprocessing)["crop"] == 64);
+    const Conversion trunk = file.plan({.architecture = "clip_rn50_trunk_w8", .source = "", .prefix = ""});
+    CHECK(trunk.complete());
+    CHECK(reason_of(trunk, "visual.attnpool.c_proj.bias") == "attention pool");
+    CHECK(file_of(hollow("clip_rn101", "visual.", ""), "state_dict").plan().architecture == "clip_rn101");
+  }
   SUBCASE("option B shortcuts of akamaster's networks") {
     Hollow tensors = hollow("cifar_resnet20_b", "module.", "module.linear");
     for (HollowTensor& tensor : tensors)
