@@ -31,7 +31,9 @@ struct Backbone {
 
 // Settings stand behind the name (models/name.h); every ResNet takes a width, the channels of its first stage:
 // "resnet18_w32". Throws hp::Error that lists the known architectures.
-Backbone build_backbone(const std::string& architecture, ImageShape shape);
+// `features`: what "features" is of a network with tokens; "" or "auto": what its own classifier reads, and the only
+// choice elsewhere.
+Backbone build_backbone(const std::string& architecture, ImageShape shape, const std::string& features = {});
 std::vector<std::string> known_architectures();
 
 // The architectures, with their settings, that tensors with these canonical names and shapes may be of: none, or one,

@@ -7,11 +7,14 @@
 
 namespace hp {
 
-Backbone build_backbone(const std::string& architecture, ImageShape shape) {
+Backbone build_backbone(const std::string& architecture, ImageShape shape, const std::string& features) {
   const ModelName name = parse_model_name(architecture);
   std::optional<Backbone> backbone = build_resnet(architecture, name, shape);
   require(backbone.has_value(), "[models] unknown architecture; got '{}'; expected one of {}", architecture,
           fmt::join(known_architectures(), ", "));
+  require(features.empty() || features == "auto",
+          "[models] {} has one feature map and no tokens; got features \"{}\"; expected \"auto\"", architecture,
+          features);
   return std::move(*backbone);
 }
 

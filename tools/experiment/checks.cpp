@@ -15,6 +15,10 @@ namespace {
 
 Probe untrained(const Experiment& experiment, const Network& network, const Dataset& images, size_t index) {
   const ProbeSpec& spec = experiment.probes[index];
+  require(spec.head != HeadKind::converted || network.features == "auto",
+          "[experiment] /probes/{}/head: the classifier of {} reads the network's own features; got backbone.features "
+          "\"{}\"; expected \"auto\", or another head",
+          index, network.architecture, network.features);
   if (spec.head == HeadKind::converted)
     return Probe::converted(spec, network.weights, network.channels, images.classes());
   return Probe::fresh(spec, network.channels, images.classes(), experiment.seed);

@@ -98,7 +98,7 @@ class Evaluator {
     std::vector<Head> heads;
     const Shape map = run.run.network.feature_shape();
     for (const Probe& probe : run.probes.probes)
-      heads.push_back(probe.head({1, map[0], map[1], map[2]}, true, run.run.kernels));
+      heads.push_back(probe.head({1, map[0], map[1], map[2]}, run.run.network.nonnegative_features(), run.run.kernels));
     return heads;
   }
 

@@ -290,6 +290,7 @@ Experiment Experiment::parse(const json& file, const std::filesystem::path& fold
   e.device = r["device"];
   e.threads = r["threads"];
   e.weights = beside(folder, r["backbone"]["weights"]);
+  e.backbone_features = r["backbone"]["features"];
   if (r.contains("pretrain")) e.pretrain = parse_pretrain(r["pretrain"], e.seed);
   e.data = parse_data(r["data"], folder, e.seed);
   e.preprocess = r["data"]["preprocess"];

@@ -71,6 +71,7 @@ struct Experiment {
   std::string device;
   int threads = 0;
   std::filesystem::path weights;
+  std::string backbone_features = "auto";  // of build_backbone(): what the probes see
   std::optional<PretrainSpec> pretrain;
   DataConfig data;            // its preprocess is only what the file overrides: see preprocess_of
   nlohmann::json preprocess;  // the overrides

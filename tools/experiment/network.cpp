@@ -3,6 +3,7 @@
 #include "probes/digest.h"
 #include "runtime/error.h"
 #include "runtime/file.h"
+#include "runtime/rule.h"
 #include "runtime/safetensors.h"
 
 namespace hp {
@@ -56,7 +57,7 @@ void check_tensors(const Graph& graph, const Parameters& weights, const std::fil
 
 // The network of weights in memory; `weights` names them in messages.
 Network built(Parameters values, const std::filesystem::path& weights, const nlohmann::json& overrides,
-              const std::function<ImageShape(const Preprocess&)>& shape_of) {
+              const std::function<ImageShape(const Preprocess&)>& shape_of, const std::string& features) {
   Network network;
   network.weights = std::move(values);
   network.architecture = metadata_of(network.weights, "architecture", weights);
@@ -64,7 +65,8 @@ Network built(Parameters values, const std::filesystem::path& weights, const nlo
   network.preprocess = preprocess_of(preprocessing, overrides);
   set_input_statistics(network.weights, preprocessing, weights);
   network.shape = shape_of(network.preprocess);
-  const Backbone backbone = build_backbone(network.architecture, network.shape);
+  network.features = features;
+  const Backbone backbone = build_backbone(network.architecture, network.shape, features);
   network.channels = backbone.channels();
   check_tensors(backbone.graph, network.weights, weights);
   network.folded = fold_batch_norm(backbone.graph, network.weights);
@@ -78,22 +80,27 @@ Shape Network::feature_shape() const {
   return {map[1], map[2], map[3]};
 }
 
+bool Network::nonnegative_features() const { return is_nonnegative(folded.graph, folded.graph.find("features")); }
+
 Network load_network(const std::filesystem::path& weights, const nlohmann::json& overrides,
-                     const std::function<ImageShape(const Preprocess&)>& shape_of) {
-  Network network = built(load_safetensors(weights), weights, overrides, shape_of);
+                     const std::function<ImageShape(const Preprocess&)>& shape_of, const std::string& features) {
+  Network network = built(load_safetensors(weights), weights, overrides, shape_of, features);
   network.sha256 = sha256_of(MappedFile(weights).bytes());
   return network;
 }
 
 Network load_network(const Experiment& experiment, const Dataset& images) {
-  return load_network(experiment.weights, experiment.preprocess, [&](const Preprocess& preprocess) {
+  const auto shape = [&](const Preprocess& preprocess) {
     return image_shape(preprocess, images, experiment.batch_size);
-  });
+  };
+  return load_network(experiment.weights, experiment.preprocess, shape, experiment.backbone_features);
 }
 
 Network make_network(Parameters weights, const Experiment& experiment, const Dataset& images) {
-  return built(std::move(weights), experiment.weights, experiment.preprocess,
-               [&](const Preprocess& preprocess) { return image_shape(preprocess, images, experiment.batch_size); });
+  return built(
+      std::move(weights), experiment.weights, experiment.preprocess,
+      [&](const Preprocess& preprocess) { return image_shape(preprocess, images, experiment.batch_size); },
+      experiment.backbone_features);
 }
 
 FeatureExtractor::FeatureExtractor(const Network& network, Kernels& kernels)

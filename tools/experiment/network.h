@@ -19,9 +19,11 @@ struct Network {
   Folded folded;       // batch norm folded, for images of `shape`
   ImageShape shape;
   Preprocess preprocess;
-  int64_t channels = 0;  // of the features
+  int64_t channels = 0;           // of the features
+  std::string features = "auto";  // which ones they are: of build_backbone()
 
-  Shape feature_shape() const;  // [height, width, channels] for images of `shape`
+  Shape feature_shape() const;        // [height, width, channels] for images of `shape`
+  bool nonnegative_features() const;  // whatever the image
 };
 
 // Reads and checks everything. Where the preprocessing leaves images as they are, their size is that of the first
@@ -32,7 +34,8 @@ Network make_network(Parameters weights, const Experiment& experiment, const Dat
 
 // Any converted backbone: `overrides` as in preprocess_of(), `shape_of` says for which images it is to be built.
 Network load_network(const std::filesystem::path& weights, const nlohmann::json& overrides,
-                     const std::function<ImageShape(const Preprocess&)>& shape_of);
+                     const std::function<ImageShape(const Preprocess&)>& shape_of,
+                     const std::string& features = "auto");
 
 // Features of images of any batch size, one graph and executor per size.
 class FeatureExtractor {

@@ -188,6 +188,7 @@ void finish_probe(const FeatureRun& run, const std::string& digest, Probe& probe
   probe.provenance["training"] = digest;
   probe.provenance["seed"] = std::to_string(run.experiment.seed);
   probe.provenance["backbone_sha256"] = run.network.sha256;
+  probe.provenance["backbone_features"] = run.network.features;
   probe.provenance["digest"] = digest_of(probe);
   probe.save(file);
 }

@@ -115,7 +115,7 @@ FeatureKey feature_key(const Experiment& experiment, const Network& network, con
   key.data = sha256_of(list);
   const auto preprocessing = network.weights.metadata.find("preprocessing");
   key.preprocessing = network.preprocess.str() + " " + preprocessing->second;
-  key.node = "features";
+  key.node = network.features == "auto" ? "features" : "features: " + network.features;
   key.engine = engine;
   key.dtype = experiment.half_features ? DType::float16 : DType::float32;
   key.pooled = pooled_features(experiment);

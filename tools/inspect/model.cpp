@@ -28,6 +28,14 @@ Image preprocessed(const Preprocess& preprocess, const std::filesystem::path& fi
   return apply(preprocess, std::move(sample)).image;
 }
 
+// What the probe was trained on: another choice of a vision transformer's features has other channels.
+std::string features_of(const ModelChoice& choice) {
+  if (choice.probe.empty()) return "auto";
+  const Probe probe = Probe::load(choice.probe);
+  const auto said = probe.provenance.find("backbone_features");
+  return said == probe.provenance.end() ? "auto" : said->second;
+}
+
 // Shapes, rules and costs need no weights; folding needs some, and 0 will do.
 Network without_weights(const std::string& architecture, int64_t side) {
   Network network;
@@ -102,13 +110,15 @@ Model open_model(const ModelChoice& choice) {
     const std::string architecture = SafetensorsFile(choice.model).metadata().at("architecture");
     return {1, usual_side(architecture), usual_side(architecture)};
   };
-  model.network = load_network(choice.model, nlohmann::json::object(), shape_of);
+  model.network = load_network(choice.model, nlohmann::json::object(), shape_of, features_of(choice));
   model.has_weights = true;
   model.probe = classifier(choice, model.network);
   if (model.probe) {
     const Shape features = model.network.feature_shape();
     CpuKernels kernels;
-    model.head = model.probe->head({1, features[0], features[1], features[2]}, true, kernels).graph;
+    model.head =
+        model.probe->head({1, features[0], features[1], features[2]}, model.network.nonnegative_features(), kernels)
+            .graph;
   }
   return model;
 }

@@ -189,7 +189,8 @@ std::string relevance_view(const Model& model, const RelevanceRequest& request) 
   const Tensor image = load_image(model, request.image);
   CpuKernels kernels;
   const Shape features = model.network.feature_shape();
-  const Head head = model.probe->head({1, features[0], features[1], features[2]}, true, kernels);
+  const Head head =
+      model.probe->head({1, features[0], features[1], features[2]}, model.network.nonnegative_features(), kernels);
   Session session(model.network.folded, std::span(&head, 1), kernels);
   const RelevanceReport report = relevance_of(session, image, target, plan_of(model, request.composite));
   const std::vector<const NodeRelevance*> nodes =
