@@ -3,12 +3,14 @@
 #include "models/backbone.h"
 #include "models/name.h"
 #include "models/resnet_registry.h"
+#include "models/vit_registry.h"
 #include "runtime/error.h"
 
 namespace hp {
 
 Backbone build_backbone(const std::string& architecture, ImageShape shape, const std::string& features) {
   const ModelName name = parse_model_name(architecture);
+  if (std::optional<Backbone> vit = build_vit(architecture, name, shape, features)) return std::move(*vit);
   std::optional<Backbone> backbone = build_resnet(architecture, name, shape);
   require(backbone.has_value(), "[models] unknown architecture; got '{}'; expected one of {}", architecture,
           fmt::join(known_architectures(), ", "));
@@ -20,12 +22,14 @@ Backbone build_backbone(const std::string& architecture, ImageShape shape, const
 
 std::vector<std::string> known_architectures() {
   std::vector<std::string> names = resnet_names();
+  for (std::string& name : vit_architectures()) names.push_back(std::move(name));
   std::sort(names.begin(), names.end());
   return names;
 }
 
 std::vector<std::string> architectures_of(const std::map<std::string, Shape>& tensors) {
-  return resnet_architectures_of(tensors);
+  std::vector<std::string> names = vit_architectures_of(tensors);
+  return names.empty() ? resnet_architectures_of(tensors) : names;
 }
 
 void set_normalisation(Parameters& parameters, const std::vector<float>& mean,

@@ -1,6 +1,7 @@
 #include "runtime/subgraph.h"
 
 #include "runtime/error.h"
+#include "runtime/fitted.h"
 
 namespace hp {
 
@@ -18,7 +19,8 @@ Value append(Graph& graph, const Node& node, const std::vector<Value>& moved) {
   std::vector<Value> inputs;
   inputs.reserve(node.inputs.size());
   for (int input : node.inputs) inputs.push_back(moved[static_cast<size_t>(input)]);
-  return graph.add(node.op, inputs, node.name);
+  const auto* sized = dynamic_cast<const FittedOp*>(node.op.get());
+  return graph.add(sized ? sized->fitted(graph) : node.op, inputs, node.name);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "runtime/error.h"
+#include "runtime/ops/token_map.h"
 
 namespace hp {
 
@@ -55,7 +56,8 @@ std::vector<float> antialiased(const Axis& axis) {
 
 Tensor matrix_of(Context context, const ResizePositionsOp::Params& p, int64_t in, int64_t out) {
   const auto grid = static_cast<double>(in), size = static_cast<double>(out);
-  const Axis axis{in, out, p.source == PositionSource::dino ? grid / (size + 0.1) : grid / size};
+  const bool other = p.height != p.out_height || p.width != p.out_width;
+  const Axis axis{in, out, p.source == PositionSource::dino && other ? grid / (size + 0.1) : grid / size};
   const std::vector<float> values = p.antialias ? antialiased(axis) : interpolation(axis);
   const Tensor matrix = context.scratch.take(Shape{out, in});
   context.kernels.upload(values.data(), matrix.bytes(), matrix.floats());
@@ -69,6 +71,13 @@ std::string ResizePositionsOp::describe() const {
   return fmt::format("resize_positions {}x{} to {}x{}{}{}", params_.height, params_.width, params_.out_height,
                      params_.out_width, params_.source == Source::dino ? " dino" : "",
                      params_.antialias ? " antialiased" : "");
+}
+
+OpPtr ResizePositionsOp::fitted(const Graph& graph) const {
+  const PatchGrid grid = patch_grid_of(graph);
+  Params params = params_;
+  params.out_height = grid.rows, params.out_width = grid.columns;
+  return std::make_shared<ResizePositionsOp>(params);
 }
 
 Shape ResizePositionsOp::infer(std::span<const Shape> in) const {

@@ -2,17 +2,18 @@
 // is computed once.
 #pragma once
 
-#include "runtime/op.h"
+#include "runtime/fitted.h"
 
 namespace hp {
 
 // Where an output lies among the inputs of an axis. size: by the ratio of the two sizes (align_corners off). dino: by
-// the scale factor (out + 0.1) / in that DINO passes to its interpolation (protocol.md 1.5, Q37).
+// the scale factor (out + 0.1) / in that DINO passes to its interpolation (protocol.md 1.5, Q37), unless the whole grid
+// keeps its size.
 enum class PositionSource { size, dino };
 
 // Input: p [1, prefix + height*width, channels] or [prefix + height*width, channels]; y the same with out_height *
 // out_width tokens behind the prefix, which is copied.
-class ResizePositionsOp final : public Op {
+class ResizePositionsOp final : public FittedOp {
  public:
   using Source = PositionSource;
   struct Params {
@@ -22,6 +23,7 @@ class ResizePositionsOp final : public Op {
   };
   explicit ResizePositionsOp(Params params) : params_(params) {}
   OpKind kind() const override { return OpKind::resize_positions; }
+  OpPtr fitted(const Graph& graph) const override;  // the grid of its patches (runtime/ops/token_map.h)
   std::string describe() const override;
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "runtime/error.h"
+#include "runtime/ops/token_map.h"
 
 namespace hp {
 
@@ -46,7 +47,7 @@ Shape PatchifyOp::infer(std::span<const Shape> in) const {
   require(patch_ >= 1 && in[0][1] % patch_ == 0 && in[0][2] % patch_ == 0,
           "[patchify] patches do not tile the map; got {} for patches of {}; expected multiples of the patch",
           in[0].str(), patch_);
-  return {in[0][0], in[0][1] / patch_ * (in[0][2] / patch_), patch_ * patch_ * in[0][3]};
+  return {in[0][0], in[0][1] / patch_, in[0][2] / patch_, patch_ * patch_ * in[0][3]};
 }
 
 void PatchifyOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor) const {
@@ -109,6 +110,11 @@ void PositionAddOp::vjp(Context context, const Values&, const Tensor& dy, int, i
 }
 
 std::string SinCosOp::describe() const { return fmt::format("sin_cos {}x{}", height_, width_); }
+
+OpPtr SinCosOp::fitted(const Graph& graph) const {
+  const PatchGrid grid = patch_grid_of(graph);
+  return std::make_shared<SinCosOp>(grid.rows, grid.columns, channels_);
+}
 
 Shape SinCosOp::infer(std::span<const Shape> in) const {
   require(

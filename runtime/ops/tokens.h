@@ -2,12 +2,12 @@
 // Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021.
 #pragma once
 
-#include "runtime/op.h"
+#include "runtime/fitted.h"
 
 namespace hp {
 
-// Input: x [batch, height, width, channels]; y [batch, height/p * width/p, p*p*channels]: the patches row by row, each
-// in the order row, column, channel (protocol.md 1.4).
+// Input: x [batch, height, width, channels]; y [batch, height/p, width/p, p*p*channels]: the patches as a map, each in
+// the order row, column, channel (protocol.md 1.4).
 class PatchifyOp final : public Op {
  public:
   explicit PatchifyOp(int64_t patch) : patch_(patch) {}
@@ -46,10 +46,11 @@ class PositionAddOp final : public Op {
 
 // No input; y [height * width, channels], the fixed position embedding of protocol.md 1.4: with w_k =
 // 10000^(-k / (channels/4 - 1)) the channels are sin(x w), cos(x w), sin(y w), cos(y w), x the column and y the row.
-class SinCosOp final : public Op {
+class SinCosOp final : public FittedOp {
  public:
   SinCosOp(int64_t height, int64_t width, int64_t channels) : height_(height), width_(width), channels_(channels) {}
   OpKind kind() const override { return OpKind::sin_cos; }
+  OpPtr fitted(const Graph& graph) const override;  // the grid of its patches (runtime/ops/token_map.h)
   std::string describe() const override;
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;

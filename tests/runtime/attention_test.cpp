@@ -11,6 +11,7 @@
 #include "runtime/executor.h"
 #include "runtime/ops/layer_norm.h"
 #include "runtime/ops/resize_positions.h"
+#include "runtime/ops/token_map.h"
 #include "runtime/ops/tokens.h"
 #include "runtime/propagator.h"
 #include "tests/support/small_nets.h"
@@ -184,7 +185,9 @@ TEST_CASE("matmul: all four orders, values and gradients") {
 TEST_CASE("tokens: patches, a class token and positions") {
   Net net;
   const Value x = net.graph.input("x", {2, 4, 6, 3});
-  const Value patches = add<PatchifyOp>(net.graph, {x}, "patches", 2);
+  const Value map = add<PatchifyOp>(net.graph, {x}, "map", 2);
+  CHECK(net.graph.shape(map) == Shape{2, 2, 3, 12});
+  const Value patches = add<TokensOfMapOp>(net.graph, {map}, "patches");
   const Value tokens = add<PrependOp>(net.graph, {patches, net.parameter("cls", {1, 1, 12})}, "tokens");
   const Value placed = add<PositionAddOp>(net.graph, {tokens, net.parameter("pos", {7, 12})}, "placed");
   add<SliceOp>(net.graph, {placed}, "some", SliceOp::Params{.axis = 1, .begin = 0, .step = 2});

@@ -45,6 +45,8 @@ std::string with_side(const std::string& preprocessing, int64_t side) {
   nlohmann::json json = nlohmann::json::parse(preprocessing);
   for (const char* key : {"resize", "crop"})
     if (json.contains(key) && json[key] == "native") json[key] = side;
+  // Networks for larger images than their family's see them uncut.
+  if (json.value("crop", 0) > json.value("resize", 0) && json.value("resize", 0) > 0) json["resize"] = json["crop"];
   return json.dump();
 }
 
