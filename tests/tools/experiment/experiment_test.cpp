@@ -73,8 +73,8 @@ std::string fingerprint(const Experiment& e) {
                         v.images.grids, v.images.cells, v.images.confidence, v.images.per_class, v.count, v.smoothing,
                         v.region);
   }
-  return text + fmt::format("{} {} {} {} {} {}", e.resamples, e.interval, e.gallery, e.raw_maps, e.message_bytes,
-                            e.explain_batch);
+  return text + fmt::format("{} {} {} {} {} {} {}", e.backbone_features, e.resamples, e.interval, e.gallery, e.raw_maps,
+                            e.message_bytes, e.explain_batch);
 }
 
 // An object with every key of a schema: its default, or the least that is allowed.
@@ -182,7 +182,7 @@ TEST_CASE("experiment: every key of the schema changes what the program does") {
       seen = seen || after != before || contains(refused, place.to_string());
     }
   });
-  CHECK(changes.size() == 109);
+  CHECK(changes.size() == 110);
   for (const auto& [key, seen] : changes) CHECK_MESSAGE(seen, key);
 }
 
