@@ -25,11 +25,14 @@ struct Rows {
 };
 
 // y[batch, out_height, out_width, filters] = x[batch, height, width, channels] * w[filters, channels/groups,
-// kernel_height, kernel_width]; zero padding of `padding` on all four sides.
+// kernel_height, kernel_width]; zero padding of `padding` on all four sides. `fast`, for training: a device may compute
+// gradients with fewer products (Winograd: Lavin and Gray 2016), which are about 0, not exactly, where all that they add
+// up is 0; relevance rules would mind. Of a linear layer no filter's result then depends on the others by a single bit.
 struct Conv2d {
   int64_t batch = 1, height = 1, width = 1, channels = 1;
   int64_t filters = 1, kernel_height = 1, kernel_width = 1;
   int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
+  bool fast = false;
   int64_t out_height() const { return (height + 2 * padding - dilation * (kernel_height - 1) - 1) / stride + 1; }
   int64_t out_width() const { return (width + 2 * padding - dilation * (kernel_width - 1) - 1) / stride + 1; }
   int64_t weight_count() const { return filters * (channels / groups) * kernel_height * kernel_width; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/ops/conv.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/uncentred_norm.h"
 
@@ -37,6 +38,13 @@ OpPtr in_training(const Op& op, bool relu) {
   if (op.kind() == OpKind::uncentred_norm)
     return std::make_shared<UncentredNormTrainOp>(static_cast<const UncentredNormOp&>(op).epsilon());
   return std::make_shared<BatchNormTrainOp>(static_cast<const BatchNormOp&>(op).epsilon(), relu);
+}
+
+// No rule divides by a training step's values.
+OpPtr fast(const Op& op) {
+  Conv2dOp::Params params = static_cast<const Conv2dOp&>(op).params();
+  params.fast = true;
+  return std::make_shared<Conv2dOp>(params);
 }
 
 // Parameters that nothing reads any more.
@@ -80,7 +88,7 @@ TrainingForm training_form(const Graph& graph) {
     } else {
       std::vector<Value> inputs;
       for (const int input : node.inputs) inputs.push_back(at(input));
-      value = form.graph.add(node.op, inputs, node.name);
+      value = form.graph.add(node.kind == OpKind::conv2d ? fast(*node.op) : node.op, inputs, node.name);
     }
   }
   for (const auto& [name, index] : graph.names()) {

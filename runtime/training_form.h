@@ -26,7 +26,8 @@ struct TrainingForm {
 };
 
 // Batch norms with a weight and a bias are changed, and uncentred ones; others (the normalisation of the input) stay. A
-// ReLU that alone reads a batch norm becomes part of it, and both names stand for the result.
+// ReLU that alone reads a batch norm becomes part of it, and both names stand for the result. The gradients of
+// convolutions may save products (Conv2d::fast).
 TrainingForm training_form(const Graph& graph);
 
 // Parameters that have a gradient: all that some op reads otherwise than as statistics.

@@ -4,6 +4,7 @@
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/dnnl_state.h"
 #include "kernels/cpu/matmul_dnnl.h"
+#include "kernels/cpu/winograd.h"
 #include "runtime/error.h"
 
 namespace hp {
@@ -183,23 +184,40 @@ DnnlCall& find_or_make(DnnlState& dnnl, const ConvKey& key) {
   return dnnl.convolutions.emplace(key, std::move(call)).first->second;
 }
 
+// The library's own convolutions are the same whatever the caller allows.
+Conv2d exact(Conv2d conv) {
+  conv.fast = false;
+  return conv;
+}
+
+const DnnlPacked& blocked(const Packed& packed) {
+  const auto* weight = dynamic_cast<const DnnlPacked*>(&packed);
+  require(weight != nullptr,
+          "[conv2d] a packed weight does not fit this shape; got that of another algorithm; expected "
+          "the one that pack() makes for it");
+  return *weight;
+}
+
 ConvUse conv_use(PackUse use) { return use == PackUse::forward ? ConvUse::forward : ConvUse::input_gradient; }
 
 }  // namespace
 
 std::string CpuKernels::pack_format(const Conv2d& conv, PackUse use) {
   if (is_product(conv)) return std::string(product_format);
+  if (use == PackUse::input_gradient && uses_winograd(conv)) return winograd_format(conv);
   if (use == PackUse::input_gradient && uses_columns(conv)) return columns_format(conv);
-  return weight_layout(*dnnl_, conv, conv_use(use)).name;
+  return weight_layout(*dnnl_, exact(conv), conv_use(use)).name;
 }
 
 std::unique_ptr<Packed> CpuKernels::pack(const Conv2d& conv, PackUse use, const float* w) {
   if (is_product(conv)) return std::make_unique<ProductWeight>(w);
   std::unique_ptr<Packed> packed;
-  if (use == PackUse::input_gradient && uses_columns(conv)) {
+  if (use == PackUse::input_gradient && uses_winograd(conv)) {
+    packed = allocate_winograd(conv);
+  } else if (use == PackUse::input_gradient && uses_columns(conv)) {
     packed = allocate_columns(conv);
   } else {
-    packed = std::make_unique<DnnlPacked>(weight_layout(*dnnl_, conv, conv_use(use)).desc, dnnl_->engine());
+    packed = std::make_unique<DnnlPacked>(weight_layout(*dnnl_, exact(conv), conv_use(use)).desc, dnnl_->engine());
   }
   repack(conv, use, w, *packed);
   return packed;
@@ -210,6 +228,7 @@ void CpuKernels::repack(const Conv2d& conv, PackUse use, const float* w, Packed&
     static_cast<ProductWeight&>(packed).values = w;
     return;
   }
+  if (use == PackUse::input_gradient && uses_winograd(conv)) return Winograd{*dnnl_, isa_}.pack(conv, w, packed);
   if (use == PackUse::input_gradient && uses_columns(conv)) return pack_columns(conv, w, packed);
   dnnl_->reorder(memory(ConvDescs(conv).plain_weight, dnnl_->engine(), const_cast<float*>(w)),
                  static_cast<DnnlPacked&>(packed).memory());
@@ -217,14 +236,14 @@ void CpuKernels::repack(const Conv2d& conv, PackUse use, const float* w, Packed&
 
 void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
   if (is_product(conv)) return product(conv, w, epilogue, x, y);
-  ConvKey key{.conv = conv, .bias = epilogue.bias != nullptr, .activation = epilogue.activation};
-  if (epilogue.addend) key.addend = weight_layout(*dnnl_, conv, ConvUse::forward).addend;
+  ConvKey key{.conv = exact(conv), .bias = epilogue.bias != nullptr, .activation = epilogue.activation};
+  if (epilogue.addend) key.addend = weight_layout(*dnnl_, key.conv, ConvUse::forward).addend;
   if (key.addend == Addend::in_output) {
     copy(epilogue.addend, sizeof(float) * conv.batch * conv.out_height() * conv.out_width() * conv.filters, y);
   }
   DnnlCall& call = find_or_make(*dnnl_, key);
   call.point(DNNL_ARG_SRC, x);
-  call.point(DNNL_ARG_WEIGHTS, static_cast<const DnnlPacked&>(w).memory());
+  call.point(DNNL_ARG_WEIGHTS, blocked(w).memory());
   call.point(DNNL_ARG_DST, y);
   if (key.bias) call.point(DNNL_ARG_BIAS, epilogue.bias);
   if (key.addend == Addend::read) call.point(addend_argument, epilogue.addend);
@@ -233,17 +252,19 @@ void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epi
 
 void CpuKernels::conv2d_input_gradient(const Conv2d& conv, const Packed& w, const float* dy, float* dx) {
   if (is_product(conv)) return product_input_gradient(conv, w, dy, dx);
+  if (uses_winograd(conv)) return Winograd{*dnnl_, isa_}.input_gradient(conv, w, dy, dx);
   if (uses_columns(conv)) return columns_input_gradient(conv, w, dy, dx);
-  DnnlCall& call = find_or_make(*dnnl_, {.conv = conv, .use = ConvUse::input_gradient});
+  DnnlCall& call = find_or_make(*dnnl_, {.conv = exact(conv), .use = ConvUse::input_gradient});
   call.point(DNNL_ARG_DIFF_DST, dy);
-  call.point(DNNL_ARG_WEIGHTS, static_cast<const DnnlPacked&>(w).memory());
+  call.point(DNNL_ARG_WEIGHTS, blocked(w).memory());
   call.point(DNNL_ARG_DIFF_SRC, dx);
   dnnl_->run(call);
 }
 
 void CpuKernels::conv2d_weight_gradient(const Conv2d& conv, const float* x, const float* dy, float* dw) {
   if (is_product(conv)) return product_weight_gradient(conv, x, dy, dw);
-  const ConvKey key{.conv = conv, .use = ConvUse::weight_gradient};
+  if (uses_winograd(conv)) return Winograd{*dnnl_, isa_}.weight_gradient(conv, x, dy, dw);
+  const ConvKey key{.conv = exact(conv), .use = ConvUse::weight_gradient};
   DnnlCall& call = find_or_make(*dnnl_, key);
   const memory::desc layout = call.layout(DNNL_ARG_DIFF_WEIGHTS);
   memory blocked(layout, dnnl_->engine(), dnnl_->scratch(DnnlState::Scratch::weight_gradient, layout.get_size()));

@@ -2,6 +2,7 @@
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/dnnl_state.h"
+#include "kernels/cpu/products.h"
 #include "runtime/error.h"
 
 namespace hp {
@@ -95,6 +96,9 @@ void CpuKernels::matmul(const Matmul& shape, const float* a, const float* b, flo
 }
 
 void CpuKernels::product(const Conv2d& c, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
+  if (uses_own_product(c) && Products::finishes(epilogue)) {
+    return Products{*dnnl_, isa_}.forward(c, plain(w), epilogue, x, y);
+  }
   const Matmul shape{.m = rows_of(c), .n = c.filters, .k = c.channels, .transpose_b = true};
   if (epilogue.addend) copy(epilogue.addend, sizeof(float) * shape.m * shape.n, y);
   DnnlCall& call = find_or_make(*dnnl_, {.matmul = shape,
@@ -113,6 +117,7 @@ void CpuKernels::product_input_gradient(const Conv2d& c, const Packed& w, const 
 }
 
 void CpuKernels::product_weight_gradient(const Conv2d& c, const float* x, const float* dy, float* dw) {
+  if (uses_own_product(c)) return Products{*dnnl_, isa_}.weight_gradient(c, x, dy, dw);
   const ConvKey key{.conv = c, .use = ConvUse::weight_gradient};
   auto found = dnnl_->convolutions.find(key);
   if (found == dnnl_->convolutions.end()) {

@@ -83,7 +83,8 @@ Conv2d Conv2dOp::geometry(const Shape& x, const Shape& w) const {
           .stride = params_.stride,
           .padding = params_.padding,
           .dilation = params_.dilation,
-          .groups = params_.groups};
+          .groups = params_.groups,
+          .fast = params_.fast};
 }
 
 void Conv2dOp::forward(Context context, std::span<const Operand> in, const Fusion& fusion, Tensor out, Tensor) const {

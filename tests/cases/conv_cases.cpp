@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "tests/cases/cases.h"
 #include "tests/cases/functions.h"
@@ -52,11 +53,15 @@ std::string describe(const Conv2d& c) {
   if (c.padding != 0) text += fmt::format(" padding {}", c.padding);
   if (c.dilation != 1) text += fmt::format(" dilation {}", c.dilation);
   if (c.groups != 1) text += fmt::format(" groups {}", c.groups);
+  if (c.fast) text += ", fast";
   return text;
 }
 
 // A convolution of n products has a rounding error of about sqrt(n) units of 6e-8 of a result about sqrt(n) large.
 constexpr double conv_tolerance = 2e-6;
+
+// Winograd's transforms add a bit to a gradient's error.
+double gradient_tolerance(const Conv2d& c) { return c.fast ? 2 * conv_tolerance : conv_tolerance; }
 
 struct EpilogueFlags {
   bool bias = false, addend = false;
@@ -118,7 +123,7 @@ KernelCase input_gradient_case(const Conv2d& c, int targets = 1) {
     std::fill(out[0].begin(), out[0].end(), 0.0);
     for_products(all, [&](int64_t y, int64_t x, int64_t w) { out[0][x] += in[2][y] * in[1][w]; });
   };
-  result.tolerance = conv_tolerance;
+  result.tolerance = gradient_tolerance(c);
   result.targets = targets;
   result.derivatives = {conv_derivative(c, 0)};
   result.flops = targets * flops(c);
@@ -137,7 +142,7 @@ KernelCase weight_gradient_case(const Conv2d& c) {
     std::fill(out[0].begin(), out[0].end(), 0.0);
     for_products(c, [&](int64_t y, int64_t x, int64_t w) { out[0][w] += in[2][y] * in[0][x]; });
   };
-  result.tolerance = conv_tolerance;
+  result.tolerance = gradient_tolerance(c);
   result.derivatives = {conv_derivative(c, 1)};
   result.flops = flops(c);
   return result;
@@ -221,6 +226,37 @@ std::vector<Conv2d> stems() {
   return result;
 }
 
+// Where products may be saved: whole tiles and cut ones, narrow and wide blocks of filters, several strips, and shapes
+// that have to do without.
+std::vector<Conv2d> fast_geometries() {
+  std::vector<Conv2d> result{square(1, 8, 16, 16, 3, 1, 1),
+                             square(5, 6, 32, 48, 3, 1, 1),
+                             square(3, 7, 48, 32, 3, 1, 1),
+                             square(5, 32, 16, 16, 3, 1, 1),
+                             square(2, 9, 64, 96, 3, 1, 1),
+                             square(13, 4, 128, 64, 3, 1, 1),
+                             square(17, 8, 64, 64, 3, 1, 1),
+                             square(2, 5, 16, 16, 3, 1, 1),
+                             square(2, 8, 16, 24, 3, 1, 1),
+                             square(2, 16, 32, 32, 3, 2, 1),
+                             {.batch = 2,
+                              .height = 6,
+                              .width = 10,
+                              .channels = 32,
+                              .filters = 16,
+                              .kernel_height = 3,
+                              .kernel_width = 3,
+                              .padding = 1}};
+  // Linear layers: few and many filters, cut panels, more rows than are added up at once, and channels that have to do
+  // without.
+  for (const auto [batch, channels, filters] :
+       {std::array<int64_t, 3>{32, 64, 20}, {37, 48, 7}, {600, 80, 33}, {45, 16, 300}, {33, 528, 160}, {64, 17, 40}}) {
+    result.push_back(square(batch, 1, channels, filters, 1, 1, 0));
+  }
+  for (Conv2d& c : result) c.fast = true;
+  return result;
+}
+
 KernelCase matmul_case(const Matmul& m) {
   const auto a_index = [m](int64_t b, int64_t i, int64_t j) {
     return b * m.m * m.k + (m.transpose_a ? j * m.m + i : i * m.k + j);
@@ -262,6 +298,12 @@ std::vector<KernelCase> conv_cases() {
   }
   for (const Conv2d& c : stems()) {
     cases.push_back(forward_case(c, {.bias = true, .activation = Function::relu}));
+    cases.push_back(input_gradient_case(c));
+    cases.push_back(weight_gradient_case(c));
+  }
+  for (const Conv2d& c : fast_geometries()) {
+    cases.push_back(forward_case(c, {}));
+    cases.push_back(forward_case(c, {.bias = true, .addend = true, .activation = Function::relu}));
     cases.push_back(input_gradient_case(c));
     cases.push_back(weight_gradient_case(c));
   }

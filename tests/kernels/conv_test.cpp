@@ -40,6 +40,11 @@ const Conv2d stem{.batch = 1,
 int64_t x_count(const Conv2d& c) { return c.batch * c.height * c.width * c.channels; }
 int64_t y_count(const Conv2d& c) { return c.batch * c.out_height() * c.out_width() * c.filters; }
 
+Conv2d fast(Conv2d conv) {
+  conv.fast = true;
+  return conv;
+}
+
 Conv2d with_batch(Conv2d conv, int64_t batch) {
   conv.batch = batch;
   return conv;
@@ -77,6 +82,28 @@ TEST_CASE("a weight that was packed for another shape or use is refused") {
   CHECK_THROWS_AS(kernels.conv2d_input_gradient(body, *for_stem, y.data(), x.data()), Error);
 }
 
+TEST_CASE("gradients that may save products have packed weights of their own; the forward pass keeps its bits") {
+  CpuKernels kernels;
+  const std::vector<float> w = uniform(body.weight_count(), -1, 1, 1).floats;
+  const std::vector<float> x = uniform(x_count(body), -1, 1, 2).floats;
+  std::vector<float> dy(y_count(body)), dx(x_count(body)), exact_dx(x_count(body));
+  const auto layout = [&](const Conv2d& conv) { return kernels.pack_format(conv, PackUse::input_gradient); };
+  CHECK(layout(fast(body)) != layout(body));
+  CHECK(layout(fast(body)) == layout(with_batch(fast(body), 4)));
+  CHECK(layout(fast(stem)) == layout(stem));
+  CHECK(kernels.pack_format(fast(body), PackUse::forward) == kernels.pack_format(body, PackUse::forward));
+  const auto forward_weight = kernels.pack(fast(body), PackUse::forward, w.data());
+  CHECK(forward(kernels, fast(body), *forward_weight, x) == forward(kernels, body, *forward_weight, x));
+  const auto exact = kernels.pack(body, PackUse::input_gradient, w.data()),
+             saving = kernels.pack(fast(body), PackUse::input_gradient, w.data());
+  CHECK_THROWS_AS(kernels.conv2d_input_gradient(fast(body), *exact, dy.data(), dx.data()), Error);
+  CHECK_THROWS_AS(kernels.conv2d_input_gradient(body, *saving, dy.data(), dx.data()), Error);
+  dy = uniform(y_count(body), -1, 1, 3).floats;
+  kernels.conv2d_input_gradient(fast(body), *saving, dy.data(), dx.data());
+  kernels.conv2d_input_gradient(body, *exact, dy.data(), exact_dx.data());
+  CHECK(dx != exact_dx);
+}
+
 TEST_CASE("an epilogue changes no bit of the convolution under it") {
   CpuKernels kernels;
   for (const Conv2d& conv : {body, stem, with_batch(body, 3)}) {
@@ -92,7 +119,7 @@ TEST_CASE("an epilogue changes no bit of the convolution under it") {
 
 TEST_CASE("an image's result hardly depends on the rest of its batch") {
   CpuKernels kernels;
-  for (const Conv2d& conv : {body, stem}) {
+  for (const Conv2d& conv : {body, stem, fast(body)}) {
     const Conv2d larger = with_batch(conv, 5);
     const std::vector<float> w = uniform(conv.weight_count(), -1, 1, 1).floats;
     const std::vector<float> dy = uniform(y_count(larger), -1, 1, 2).floats;
