@@ -129,6 +129,20 @@ void Plan::fuse_softmax(const Graph& graph, const std::vector<bool>& pinned, Ste
   step.softmax = true, step.result = softmax;
 }
 
+// The value that a step adds, if nothing else needs it from then on: the result may take its place, which spares the
+// memory one of three passes. -1 otherwise.
+int Plan::dying_addend(const Graph& graph, int s, const std::vector<int>& last_use) const {
+  const Step& step = steps_[static_cast<size_t>(s)];
+  if (step.addend < 0) return -1;
+  const int addend = holder_[static_cast<size_t>(step.addend)];
+  const Node& node = graph.node(addend);
+  const bool dies =
+      node.op && !node.is_constant && !kept_[static_cast<size_t>(addend)] && last_use[static_cast<size_t>(addend)] == s;
+  const bool read = std::ranges::any_of(graph.node(step.node).inputs,
+                                        [&](int input) { return holder_[static_cast<size_t>(input)] == addend; });
+  return dies && !read ? addend : -1;
+}
+
 void Plan::place(const Graph& graph, const std::vector<bool>& pinned) {
   const size_t count = static_cast<size_t>(graph.size());
   const int end = static_cast<int>(steps_.size());
@@ -157,10 +171,15 @@ void Plan::place(const Graph& graph, const std::vector<bool>& pinned) {
     const size_t result = static_cast<size_t>(step.result);
     const bool stays = walked[result] || pinned[result] || graph.node(step.result).consumers.empty();
     const Saved saved = graph.node(step.node).op->saved(graph.input_shapes(step.node));
+    const int last = stays ? end : std::max(s, last_use[result]);
     kept_[result] = stays;
     value_block[result] = lifetimes.size();
-    lifetimes.push_back({static_cast<size_t>(graph.node(step.result).shape.count()) * sizeof(float), s,
-                         stays ? end : std::max(s, last_use[result])});
+    if (const int addend = dying_addend(graph, s, last_use); addend >= 0) {
+      value_block[result] = value_block[static_cast<size_t>(addend)];
+      lifetimes[value_block[result]].last = last;
+    } else {
+      lifetimes.push_back({static_cast<size_t>(graph.node(step.result).shape.count()) * sizeof(float), s, last});
+    }
     saved_block[static_cast<size_t>(step.node)] = lifetimes.size();
     if (!saved.none) {
       lifetimes.push_back(

@@ -30,7 +30,7 @@ Layout lay_out(std::span<const Lifetime> lifetimes);
 // activation, or a scale and a softmax.
 struct Step {
   int node = -1;
-  int addend = -1;  // the other operand of a fused addition
+  int addend = -1;  // the other operand of a fused addition; the result may lie in its place
   std::optional<Function> activation = {};
   float scale = 1;
   bool softmax = false;
@@ -63,6 +63,7 @@ class Plan {
   void fuse_activation(const Graph& graph, const std::vector<bool>& pinned, Step& step);
   void fuse_softmax(const Graph& graph, const std::vector<bool>& pinned, Step& step);
   void swallow(int node, int by, int holder);
+  int dying_addend(const Graph& graph, int s, const std::vector<int>& last_use) const;
   void place(const Graph& graph, const std::vector<bool>& pinned);
 
   int floor_;

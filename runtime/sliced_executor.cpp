@@ -1,5 +1,7 @@
 #include "runtime/sliced_executor.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "runtime/error.h"
@@ -16,6 +18,12 @@ int64_t images_per_slice(const Graph& graph, int output, int64_t batch, size_t a
 }
 
 }  // namespace
+
+size_t SlicedExecutor::cache_bytes() {
+  constexpr size_t mebibyte = size_t{1} << 20;
+  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 or -1: unknown
+  return std::clamp(cache > 0 ? static_cast<size_t>(cache) / 2 : 0, 24 * mebibyte, 64 * mebibyte);
+}
 
 SlicedExecutor::SlicedExecutor(const Graph& graph, const Parameters& parameters, Kernels& kernels, std::string output,
                                size_t arena_bytes)

@@ -11,15 +11,16 @@ namespace hp {
 
 // On a CPU the values between two layers of a large batch are written to memory and read back; those of a few images
 // stay in its caches. A slice holds as many images as keep the plan's arena within `arena_bytes`, one at least; other
-// devices take the batch whole. Bits depend on the shapes alone. Ops must treat every image by itself, as frozen
-// networks do. The graph's parameters and the kernels must outlive the object.
+// devices take the batch whole. Bits depend on the shapes and on the machine's caches. Ops must treat every image by
+// itself, as frozen networks do. The graph's parameters and the kernels must outlive the object.
 class SlicedExecutor {
  public:
-  static constexpr size_t cache_bytes = size_t{24} << 20;  // half of a usual last-level cache and more
+  // Half of the last-level cache, from 24 to 64 MiB.
+  static size_t cache_bytes();
 
   // `output`: the node whose value run() gives. `graph` has one input.
   SlicedExecutor(const Graph& graph, const Parameters& parameters, Kernels& kernels, std::string output,
-                 size_t arena_bytes = cache_bytes);
+                 size_t arena_bytes = cache_bytes());
 
   // [batch, ...] of the graph's batch size, on the kernels' device; good until the next run.
   Tensor run(const Tensor& input);

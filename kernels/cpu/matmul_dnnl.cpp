@@ -100,7 +100,7 @@ void CpuKernels::product(const Conv2d& c, const Packed& w, const Epilogue& epilo
     return Products{*dnnl_, isa_}.forward(c, plain(w), epilogue, x, y);
   }
   const Matmul shape{.m = rows_of(c), .n = c.filters, .k = c.channels, .transpose_b = true};
-  if (epilogue.addend) copy(epilogue.addend, sizeof(float) * shape.m * shape.n, y);
+  if (epilogue.addend && epilogue.addend != y) copy(epilogue.addend, sizeof(float) * shape.m * shape.n, y);
   DnnlCall& call = find_or_make(*dnnl_, {.matmul = shape,
                                          .bias = epilogue.bias != nullptr,
                                          .sum = epilogue.addend != nullptr,

@@ -211,9 +211,11 @@ void CudaKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& ep
         return;
       }
     }
+    const bool in_place = addend == out;
     check(cudnnConvolutionForward(cudnn.handle(), &one, plan.x, in, plan.w, weight, plan.conv, forward_algorithm,
-                                  scratch, plan.forward_bytes, &zero, plan.y, out),
+                                  scratch, plan.forward_bytes, in_place ? &one : &zero, plan.y, out),
           "conv2d");
+    if (in_place) addend = nullptr;
     const int64_t count = c.batch * out_size(c);
     if (epilogue.bias) combine(Binary::add, count, c.filters, out, epilogue.bias, out);
     if (addend && relu) return add_relu(count, out, addend, out);

@@ -106,7 +106,16 @@ TEST_CASE("gradients that may save products have packed weights of their own; th
 
 TEST_CASE("an epilogue changes no bit of the convolution under it") {
   CpuKernels kernels;
-  for (const Conv2d& conv : {body, stem, with_batch(body, 3)}) {
+  const Conv2d wide{.batch = 2, .height = 9, .width = 9, .channels = 64, .filters = 128, .stride = 2};
+  const Conv2d wide3{.batch = 2,
+                     .height = 9,
+                     .width = 9,
+                     .channels = 64,
+                     .filters = 64,
+                     .kernel_height = 3,
+                     .kernel_width = 3,
+                     .padding = 1};
+  for (const Conv2d& conv : {body, stem, with_batch(body, 3), wide, wide3}) {
     const std::vector<float> w = uniform(conv.weight_count(), -1, 1, 1).floats;
     const std::vector<float> x = uniform(x_count(conv), -1, 1, 2).floats;
     const std::vector<float> addend = uniform(y_count(conv), -1, 1, 3).floats;
@@ -114,6 +123,9 @@ TEST_CASE("an epilogue changes no bit of the convolution under it") {
     std::vector<float> expected = forward(kernels, conv, *packed, x);
     for (size_t i = 0; i < expected.size(); ++i) expected[i] = std::max(expected[i] + addend[i], 0.0f);
     CHECK(forward(kernels, conv, *packed, x, {.addend = addend.data(), .activation = Function::relu}) == expected);
+    std::vector<float> in_place = addend;
+    kernels.conv2d(conv, *packed, {.addend = in_place.data(), .activation = Function::relu}, x.data(), in_place.data());
+    CHECK(in_place == expected);
   }
 }
 

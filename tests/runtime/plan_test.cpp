@@ -97,3 +97,27 @@ TEST_CASE("plan: what is fused, and what pinning forbids") {
   CHECK(pinned.holder(c1) == c1);
   CHECK(pinned.holder(sum.index) == sum.index);
 }
+
+TEST_CASE("plan: a sum takes the place of what is added, where nothing else needs that") {
+  Graph g;
+  const Value image = g.input("image", {1, 8, 8, 4});
+  auto conv = [&](Value x, const std::string& name) {
+    const Value w = g.parameter(name + ".weight", {4, 4, 1, 1});
+    return g.add(std::make_shared<Conv2dOp>(Conv2dOp::Params{}), {x, w}, name);
+  };
+  const Value block = relu(g, conv(image, "c1"), "r1");
+  const Value inner = relu(g, conv(block, "c2"), "r2");
+  const Value c3 = conv(inner, "c3");
+  const Value sum = relu(g, g.add(std::make_shared<AddOp>(), {c3, block}, "sum"), "r3");
+  const Value direct = g.add(std::make_shared<AddOp>(), {conv(sum, "c4"), sum}, "direct");
+  conv(direct, "c5");
+
+  const Plan plan(g, Keep::outputs, {});
+  CHECK(plan.offset(sum.index) == plan.offset(block.index));
+  CHECK(plan.offset(inner.index) != plan.offset(block.index));
+  CHECK(plan.offset(direct.index) != plan.offset(sum.index));  // c4 reads what is added to it
+
+  const std::vector<int> pins{block.index};
+  const Plan pinned(g, Keep::outputs, pins);
+  CHECK(pinned.offset(sum.index) != pinned.offset(block.index));
+}
