@@ -133,7 +133,7 @@ enum class Gate { all, positive, negative, sign };
 // What a convolution does to its result before storing it, in this order: + bias[filter], + addend[i], the activation.
 struct Epilogue {
   const float* bias = nullptr;
-  const float* addend = nullptr;
+  const float* addend = nullptr;  // may be the output itself
   std::optional<Function> activation = {};
 };
 
