@@ -2,6 +2,7 @@
 
 Every step starts from a state that a formula gives in both languages, so that nothing large is stored and no rounding
 accumulates; ten steps run freely."""
+import itertools
 import json
 
 import numpy as np
@@ -15,9 +16,7 @@ import networks
 from golden_file import FLOAT32_RUNS, Float32Run
 
 FREE_STEPS, SAMPLES, ORDERS = 10, 32, 6
-# ResNet-18's state 14 is passed over: there a pre-activation (the input of layer2.0.relu1) lies at 0.6 times float32's root
-# mean square error from 0, and its sign, which float32 cannot know, moves gradients by 2e-3.
-STATES = {"resnet20": list(range(20)), "resnet18": [step for step in range(21) if step != 14]}
+STATES, DRAWS, DECIDED = 20, 8, 1e-4
 LOSSES = ("ce", "bce", "uo_bce")
 SIZES = {"resnet20": (16, 32), "resnet18": (6, 64)}  # batch, side
 FREE_RATE = {"resnet20": 0.01, "resnet18": 0.01}
@@ -143,6 +142,33 @@ def evaluations(name):
         yield FLOAT32_RUNS[0], np.random.RandomState(number).permutation(SIZES[name][0])
 
 
+def is_decided(model, name, step, state, exact):
+    """Whether float32 can know the gradients of a step at all: a pre-activation may lie so near to 0 that its sign is
+    chance, and move gradients by 1e-3. Noise of twice each layer's own float32 error on the inputs of all ReLUs must not
+    move any gradient by more than DECIDED; a step that fails is passed over for the next."""
+    images, _ = batch_of(name, step, 2)
+    inputs = {}
+    for dtype in (torch.float64, torch.float32):
+        model.to(dtype).load_state_dict(state)
+        model.train()
+        inputs[dtype] = [value for kind, value in networks.relu_inputs(model, networks.normalise(images, dtype)) if kind == "ReLU"]
+    errors = [(rounded.double() - value).square().mean().sqrt() for value, rounded in zip(*inputs.values())]
+    model.double()
+    for draw in range(DRAWS):
+        model.load_state_dict(state)
+        torch.manual_seed(draw)
+        left = iter(errors)
+        handles = [module.register_forward_pre_hook(
+            lambda _, values: (values[0] + 2 * next(left) * torch.randn(values[0].shape, dtype=torch.float64),))
+                   for module in model.modules() if isinstance(module, nn.ReLU)]
+        moved = one_step(model, name, step, torch.float64, lambda value: value)
+        for handle in handles:
+            handle.remove()
+        if any(np.linalg.norm(moved[key] - values) > DECIDED * np.linalg.norm(values) for key, values in exact.items()):
+            return False
+    return True
+
+
 def free_steps(model, name, dtype):
     model.train()
     optimiser = torch.optim.SGD(model.parameters(), FREE_RATE[name], momentum=0.9, weight_decay=1e-4, nesterov=True)
@@ -166,11 +192,16 @@ def update_errors(errors, exact, rounded):
 def make(name, out, shared, versions):
     model = networks.build(name, shared)
     base = {key: value.clone() for key, value in model.state_dict().items()}
-    names, rows = None, {"samples": [], "l2": [], "error": []}
-    for step in STATES[name]:
+    names, states, rows = None, [], {"samples": [], "l2": [], "error": []}
+    for step in itertools.count():
+        if len(states) == STATES:
+            break
         state = state_of(base, step)
         model.double().load_state_dict(state)
         exact = one_step(model, name, step, torch.float64, lambda value: value)
+        if not is_decided(model, name, step, state, exact):
+            continue
+        states.append(step)
         names = names or list(exact)
         errors = {key: 0.0 for key in names}
         for run, order in evaluations(name):
@@ -189,7 +220,8 @@ def make(name, out, shared, versions):
     tensors = {key: np.array(value) for key, value in rows.items()}
     model.double().load_state_dict(state_of(base, 0))
     tensors["free"] = np.array(free_steps(model, name, torch.float64))
+    print(name, "states", states)
     print(name, "largest float32 error", {kind: f"{tensors['error'][:, [kind == ('running' if 'running' in n else 'loss' if n == 'loss' else 'gradient') for n in names]].max():.1e}" for kind in ("loss", "gradient", "running")})
     return write(out / f"{name}_training.safetensors", tensors,
-                 {"format": 1, "network": name, "versions": versions, "names": names, "samples": SAMPLES, "states": STATES[name],
+                 {"format": 1, "network": name, "versions": versions, "names": names, "samples": SAMPLES, "states": states,
                   "batch": SIZES[name][0], "side": SIZES[name][1]})
