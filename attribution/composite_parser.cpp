@@ -21,11 +21,40 @@ std::string choose(Options& options, std::string_view key, const std::vector<std
 // Kinds of op that a rule may be given to.
 std::vector<std::string> kinds() {
   std::vector<std::string> names;
-  for (OpKind kind :
-       {OpKind::conv2d, OpKind::linear,  OpKind::batch_norm,  OpKind::relu,     OpKind::sigmoid,        OpKind::tanh,
-        OpKind::affine, OpKind::softmax, OpKind::log_softmax, OpKind::max_pool, OpKind::avg_pool,       OpKind::resize,
-        OpKind::add,    OpKind::mul,     OpKind::bcos_scale,  OpKind::max_out,  OpKind::uncentred_norm, OpKind::concat,
-        OpKind::slice,  OpKind::pad,     OpKind::reshape})
+  for (OpKind kind : {OpKind::conv2d,
+                      OpKind::linear,
+                      OpKind::batch_norm,
+                      OpKind::relu,
+                      OpKind::sigmoid,
+                      OpKind::tanh,
+                      OpKind::affine,
+                      OpKind::softmax,
+                      OpKind::log_softmax,
+                      OpKind::max_pool,
+                      OpKind::avg_pool,
+                      OpKind::resize,
+                      OpKind::add,
+                      OpKind::mul,
+                      OpKind::bcos_scale,
+                      OpKind::max_out,
+                      OpKind::uncentred_norm,
+                      OpKind::concat,
+                      OpKind::slice,
+                      OpKind::pad,
+                      OpKind::reshape,
+                      OpKind::gelu,
+                      OpKind::gelu_tanh,
+                      OpKind::quick_gelu,
+                      OpKind::silu,
+                      OpKind::layer_norm,
+                      OpKind::group_norm,
+                      OpKind::matmul,
+                      OpKind::attention_scores,
+                      OpKind::attention_values,
+                      OpKind::position_add,
+                      OpKind::prepend,
+                      OpKind::patchify,
+                      OpKind::unit_norm})
     names.emplace_back(name_of(kind));
   return names;
 }
@@ -98,9 +127,12 @@ CompositeSpec CompositeSpec::parse(const nlohmann::json& value, const std::strin
   spec.base = choose(options, "base", composite_names());
   const bool is_lrp = spec.base != "gradient" && spec.base != "guided_backprop" && spec.base != "deconvnet";
   if (spec.base == "epsilon_gamma_box") spec.gamma = static_cast<float>(options.number("gamma", 0.25, 0, largest));
-  if (spec.base.starts_with("epsilon")) spec.epsilon = static_cast<float>(options.number("epsilon", 1e-6, 0, largest));
+  const bool is_attention = spec.base == "attn_lrp" || spec.base == "cp_lrp";
+  if (spec.base.starts_with("epsilon") || is_attention)
+    spec.epsilon = static_cast<float>(options.number("epsilon", 1e-6, 0, largest));
   if (is_lrp) {
-    spec.residual = options.choice("residual", 0, {"norm", "copy"}) == 1 ? Residual::copy : Residual::norm;
+    if (!is_attention)
+      spec.residual = options.choice("residual", 0, {"norm", "copy"}) == 1 ? Residual::copy : Residual::norm;
     spec.zero_bias = options.flag("zero_bias", false);
   }
   const nlohmann::json list = options.raw("rules");

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "attribution/rules/activation_rules.h"
+#include "attribution/rules/attention_rules.h"
 #include "attribution/rules/bcos_rules.h"
 #include "attribution/rules/linear_rules.h"
 #include "runtime/error.h"
@@ -48,8 +49,39 @@ RulePtr make_rule(const RuleSpec& spec, Form form, const InputBox& box) {
   if (spec.rule == "guided_relu") return rules::guided_relu();
   if (spec.rule == "deconvnet_relu") return rules::deconvnet_relu();
   if (spec.rule == "detached_scale") return rules::detached_scale(form);
+  if (spec.rule == "detached_statistics") return rules::detached_statistics();
+  if (spec.rule == "values_only") return rules::values_only();
+  if (spec.rule == "half") return rules::half();
   if (spec.rule == "vjp") return std::make_shared<VjpRule>(form);
   fail("[composite] no such rule; got {}; expected one of {}", spec.rule, fmt::join(rule_names(), ", "));
+}
+
+constexpr OpKind activations[] = {OpKind::relu,      OpKind::sigmoid,    OpKind::tanh, OpKind::gelu,
+                                  OpKind::gelu_tanh, OpKind::quick_gelu, OpKind::silu, OpKind::unit_norm};
+
+// attribution.md F.5 (`through_softmax`) and F.6, where attention is a constant.
+void add_attention_rules(Composite& composite, bool through_softmax) {
+  composite.on(OpKind::layer_norm, rules::detached_statistics()).on(OpKind::group_norm, rules::detached_statistics());
+  composite.on(OpKind::matmul, rules::half()).on(OpKind::mul, rules::half());
+  composite.on(OpKind::attention_values, through_softmax ? rules::half() : rules::values_only());
+  const RulePtr vjp = std::make_shared<VjpRule>();  // in CP-LRP they have no message
+  composite.on(OpKind::attention_scores, through_softmax ? rules::half() : vjp).on(OpKind::softmax, vjp);
+  for (OpKind kind : {OpKind::position_add, OpKind::prepend, OpKind::patchify}) composite.on(kind, vjp);
+}
+
+Composite attention_composite(const CompositeSpec& spec) {
+  Composite composite;
+  for (OpKind kind : activations) composite.on(kind, rules::pass());
+  add_attention_rules(composite, spec.base == "attn_lrp");
+  const RulePtr vjp = std::make_shared<VjpRule>();
+  for (OpKind kind : {OpKind::add, OpKind::avg_pool, OpKind::affine, OpKind::patch_norm, OpKind::uncentred_norm})
+    composite.on(kind, vjp);
+  for (OpKind kind : {OpKind::concat, OpKind::slice, OpKind::pad, OpKind::reshape, OpKind::max_pool, OpKind::max_out})
+    composite.on(kind, vjp);
+  composite.on(OpKind::bcos_scale, rules::detached_scale());
+  for (OpKind kind : {OpKind::conv2d, OpKind::linear, OpKind::batch_norm})
+    composite.on(kind, rules::epsilon({Form::multiplier, spec.epsilon, spec.zero_bias}));
+  return composite;
 }
 
 // What the composites of the LRP family share.
@@ -57,9 +89,11 @@ Composite relevance_base(const CompositeSpec& spec) {
   const Form form = form_of(spec);
   Composite composite;
   composite.otherwise(std::make_shared<VjpRule>(form));
-  for (OpKind kind : {OpKind::relu, OpKind::sigmoid, OpKind::tanh}) composite.on(kind, rules::pass(form));
-  for (OpKind kind : {OpKind::add, OpKind::avg_pool, OpKind::resize, OpKind::affine})
-    composite.on(kind, rules::norm({.form = form}));
+  for (OpKind kind : activations) composite.on(kind, rules::pass(form));
+  if (form == Form::multiplier) add_attention_rules(composite, false);
+  for (OpKind kind : {OpKind::add, OpKind::avg_pool, OpKind::resize}) composite.on(kind, rules::norm({.form = form}));
+  // As multipliers the same as the norm rule, without its stabiliser and without reading the values.
+  composite.on(OpKind::affine, form == Form::multiplier ? std::make_shared<VjpRule>() : rules::norm({.form = form}));
   if (spec.residual == Residual::copy)
     composite.on(OpKind::add, std::make_shared<VjpRule>(form)).reads_preactivations();
   composite.on(OpKind::bcos_scale, rules::detached_scale(form));
@@ -109,14 +143,15 @@ InputBox normalised_box(std::span<const float> mean, std::span<const float> vari
 }
 
 std::vector<std::string> rule_names() {
-  return {"epsilon", "norm", "z_plus",    "alpha_beta",  "gamma",          "z_box",          "w_square",
-          "flat",    "pass", "relu_mask", "guided_relu", "deconvnet_relu", "detached_scale", "vjp"};
+  return {"epsilon",     "norm", "z_plus",    "alpha_beta",  "gamma",          "z_box",          "w_square",
+          "flat",        "pass", "relu_mask", "guided_relu", "deconvnet_relu", "detached_scale", "detached_statistics",
+          "values_only", "half", "vjp"};
 }
 
 std::vector<std::string> composite_names() {
-  return {
-      "epsilon_gamma_box",   "epsilon_plus", "epsilon_alpha2_beta1", "epsilon_plus_flat", "epsilon_alpha2_beta1_flat",
-      "excitation_backprop", "gradient",     "guided_backprop",      "deconvnet"};
+  return {"epsilon_gamma_box", "epsilon_plus", "epsilon_alpha2_beta1", "epsilon_plus_flat", "epsilon_alpha2_beta1_flat",
+          "attn_lrp",          "cp_lrp",       "excitation_backprop",  "gradient",          "guided_backprop",
+          "deconvnet"};
 }
 
 Composite CompositeSpec::build(const InputBox& box) const {
@@ -125,6 +160,8 @@ Composite CompositeSpec::build(const InputBox& box) const {
     composite.on(OpKind::relu, rules::guided_relu());
   } else if (base == "deconvnet") {
     composite.on(OpKind::relu, rules::deconvnet_relu());
+  } else if (base == "attn_lrp" || base == "cp_lrp") {
+    composite = attention_composite(*this);
   } else if (base != "gradient") {
     composite = relevance_composite(*this, box);
   }

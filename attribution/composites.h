@@ -36,7 +36,8 @@ std::vector<std::string> rule_names();
 // are in rules/linear_rules.h. All of the LRP family: activations pass, additions, average pooling and resizing have
 // the norm rule, linear and batch norm ops (those that could not be folded) the epsilon rule, whatever moves values
 // only the vector-Jacobian product. The scale of a B-cos layer is taken as a constant, an uncentred batch norm as a
-// part of the weights before it (protocol.md Q3).
+// part of the weights before it (protocol.md Q3). zennit's composites have no rules for transformers: here attention
+// and layer norm have those of cp_lrp under each of them, and are refused with residual "copy".
 //   gradient                  the vector-Jacobian product everywhere
 //   guided_backprop           the same but for ReLUs (Springenberg et al. 2015)
 //   deconvnet                 the same but for ReLUs (Zeiler and Fergus 2014)
@@ -45,6 +46,12 @@ std::vector<std::string> rule_names();
 //   epsilon_alpha2_beta1      conv: alpha-beta(2, 1)
 //   epsilon_plus_flat         conv: z+, first conv or linear: flat
 //   epsilon_alpha2_beta1_flat conv: alpha-beta(2, 1), first conv or linear: flat
+//   attn_lrp                  AttnLRP as multipliers (attribution.md F.5): conv, linear and batch norm epsilon; half of
+//   a
+//                             product's relevance to each factor, also of attention's; softmax, scale, additions and
+//                             pooling the vector-Jacobian product; activations pass; norms with their statistics
+//                             detached
+//   cp_lrp                    CP-LRP (F.6): the same, with attention as a constant: all relevance goes to the values
 //   excitation_backprop       conv and linear: z+; ReLUs keep the mask of their gradient (Zhang et al. 2016). With
 //                             multipliers R = M * value a passing ReLU and its gradient are the same, as relevance is 0
 //                             where a value is 0. Winning probabilities are relevance from a start of 1 at the target,
@@ -52,7 +59,7 @@ std::vector<std::string> rule_names();
 struct CompositeSpec {
   std::string base = "epsilon_gamma_box";
   float gamma = 0.25f;    // of epsilon_gamma_box
-  float epsilon = 1e-6f;  // of the epsilon rule
+  float epsilon = 1e-6f;  // of the epsilon rule, for the composites that let it be chosen
   Residual residual = Residual::norm;
   bool zero_bias = false;       // no biases in the denominators of convolutions and linear ops
   std::vector<RuleSpec> rules;  // on top of the base: see Composite for what goes first

@@ -10,6 +10,7 @@
 #include "attribution/methods/gradcam.h"
 #include "attribution/methods/integrated_gradients.h"
 #include "attribution/methods/lrp.h"
+#include "attribution/methods/token_attention.h"
 #include "attribution/methods/walk_method.h"
 #include "attribution/options.h"
 #include "runtime/error.h"
@@ -49,14 +50,47 @@ AttributionPtr build_lrp(Options& options) {
   return std::make_unique<const Lrp>(std::move(chosen));
 }
 
+Readout readout_option(Options& options) {
+  constexpr Readout readouts[] = {Readout::automatic, Readout::class_token, Readout::patches};
+  return readouts[options.choice("readout", 0, {"auto", "class_token", "patches"})];
+}
+
+TokenOptions token_options(Options& options) {
+  return {static_cast<int>(options.integer("first", 0, 0, 1000)), readout_option(options)};
+}
+
+AttributionPtr build_raw_attention(Options& options) {
+  return raw_attention_method({static_cast<int>(options.integer("head", -1, -1, 1000)), readout_option(options)});
+}
+
+AttributionPtr build_rollout(Options& options) {
+  constexpr HeadFusion fusions[] = {HeadFusion::mean, HeadFusion::max, HeadFusion::min};
+  RolloutOptions chosen;
+  chosen.tokens = token_options(options);
+  chosen.fusion = fusions[options.choice("fusion", 0, {"mean", "max", "min"})];
+  chosen.discard = options.number("discard", 0, 0, 1);
+  return attention_rollout_method(chosen);
+}
+
+AttributionPtr build_chefer(Options& options) {
+  constexpr CheferVariant variants[] = {CheferVariant::attention, CheferVariant::relevance};
+  CheferOptions chosen;
+  chosen.tokens = token_options(options);
+  chosen.variant = variants[options.choice("variant", 0, {"attention", "relevance"})];
+  return chefer_method(chosen);
+}
+
 const std::map<std::string, MethodBuilder>& method_builders() {
   static const std::map<std::string, MethodBuilder> builders = {
+      {"attention_rollout", build_rollout},
       {"bcos", [](Options&) { return std::make_unique<const BcosMethod>(); }},
+      {"chefer", build_chefer},
       {"gradcam", build_gradcam},
       {"gradient", [](Options&) { return gradient_method(); }},
       {"guided_backprop", [](Options&) { return guided_backprop_method(); }},
       {"intgrad", build_intgrad},
       {"lrp", build_lrp},
+      {"raw_attention", build_raw_attention},
       {"ixg", [](Options&) { return input_x_gradient_method(); }},
   };
   return builders;

@@ -44,6 +44,10 @@ using AttributionPtr = std::unique_ptr<const Attribution>;
 //   2017) gradcam          layer "features" | any node of the backbone, relu false (C; Selvaraju et al. 2017) lrp
 //   composite "epsilon_gamma_box" | name | {...} (attribution/composites.h), residual "norm" | "copy",
 //                    start "logit" | "one" | "abs" (B; Bach et al. 2015)
+// Of vision transformers alone (attribution/methods/token_attention.h; F.1 to F.4):
+//   raw_attention      head -1 (their mean) | 0 ..., readout "auto" | "class_token" | "patches"
+//   attention_rollout  first 0 (layer), readout, fusion "mean" | "max" | "min", discard 0 (0 to 1)
+//   chefer             first 0, readout, variant "attention" | "relevance"
 // The method takes what it needs to know of the network (zB's bounds) from the session's parameters. Throws hp::Error
 // on an unknown name or option.
 AttributionPtr make_attribution(const std::string& name, const nlohmann::json& options);

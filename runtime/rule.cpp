@@ -183,6 +183,7 @@ std::vector<int> Composite::pins(const Graph& graph) const {
   std::vector<int> pins;
   for (int i = 0; preactivations_ && i < graph.size(); ++i) {
     if (graph.node(i).kind == OpKind::relu) pins.push_back(graph.node(i).inputs[0]);
+    if (graph.node(i).kind == OpKind::attention_scores) pins.push_back(i);
   }
   return pins;
 }

@@ -131,7 +131,8 @@ class Composite {
   Composite& first(std::set<OpKind> kinds, RulePtr rule);
   Composite& on(OpKind kind, RulePtr rule);
   Composite& otherwise(RulePtr rule);
-  // The rules read values before their ReLU, also where they are <= 0: such values must be pinned (see pins()).
+  // The rules read values before their ReLU, also where they are <= 0, and scores of attention before their softmax:
+  // such values must be pinned (see pins()).
   Composite& reads_preactivations();
 
   // The same rules without those for first ops: for a head, whose first op is not the network's.

@@ -4,14 +4,23 @@
 
 #include <map>
 
+#include "attribution/rules/attention_rules.h"
 #include "attribution/rules/bcos_rules.h"
 #include "runtime/error.h"
+#include "runtime/ops/activation.h"
 
 namespace hp {
 
 namespace {
 
-Composite frozen_scales() { return Composite().on(OpKind::bcos_scale, rules::detached_scale()); }
+// Explanation mode (attribution.md E.2): what depends on the image besides the value that is passed on is a constant.
+Composite frozen_scales() {
+  return Composite()
+      .on(OpKind::bcos_scale, rules::detached_scale())
+      .on(OpKind::layer_norm, rules::detached_statistics())
+      .on(OpKind::group_norm, rules::detached_statistics())
+      .on(OpKind::attention_values, rules::values_only());
+}
 
 // Is the product scaled, perhaps behind a max-out?
 bool is_scaled(const Graph& graph, const Node& product) {
@@ -22,11 +31,31 @@ bool is_scaled(const Graph& graph, const Node& product) {
   return false;
 }
 
+// A query, key or value: attention has it and nobody else.
+bool is_attended(const Graph& graph, const Node& node) {
+  for (const int consumer : node.consumers) {
+    const OpKind kind = graph.node(consumer).kind;
+    if (kind != OpKind::attention_scores && kind != OpKind::attention_values) return false;
+  }
+  return !node.consumers.empty();
+}
+
 bool is_dynamic_linear(const Graph& graph, const Node& node) {
   switch (node.kind) {
     case OpKind::conv2d:
-    case OpKind::linear:
-      return node.inputs.size() == 2 && is_scaled(graph, node);
+    case OpKind::linear:  // the queries, keys and values of a B-cos transformer are plain products (protocol.md 1.4)
+      return node.inputs.size() == 2 && (is_scaled(graph, node) || is_attended(graph, node));
+    case OpKind::layer_norm:
+    case OpKind::group_norm:
+      return node.inputs.size() < 3;  // a bias would be no part of the image's
+    case OpKind::affine:              // the scale of attention
+      return static_cast<const AffineOp&>(*node.op).shift() == 0;
+    case OpKind::softmax:  // of attention: a constant
+      return !node.consumers.empty() && graph.node(node.consumers[0]).kind == OpKind::attention_values;
+    case OpKind::attention_scores:
+    case OpKind::attention_values:
+    case OpKind::patchify:
+    case OpKind::position_add:  // has a share of its own in the logit
     case OpKind::unit_norm:
     case OpKind::patch_norm:
     case OpKind::bcos_scale:

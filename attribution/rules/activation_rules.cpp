@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/ops/activation.h"
+
 namespace hp::rules {
 
 namespace {
@@ -19,8 +21,11 @@ class PassRule final : public Rule {
 
   std::string objection(const Graph& graph, int node) const override {
     const OpKind kind = graph.node(node).kind;
-    if (kind == OpKind::relu || kind == OpKind::sigmoid || kind == OpKind::tanh) return {};
-    return fmt::format("got {}; expected an activation (relu, sigmoid, tanh)", name_of(kind));
+    if (kind == OpKind::relu || kind == OpKind::sigmoid || kind == OpKind::tanh || kind == OpKind::unit_norm) return {};
+    if (multiplies_by_gate(graph.node(node))) return {};
+    return fmt::format(
+        "got {}; expected an activation (relu, sigmoid, tanh, gelu, gelu_tanh, quick_gelu, silu) or unit_norm",
+        name_of(kind));
   }
 
   std::vector<Shape> prepared_shapes(const NodeView& view) const override {
@@ -39,6 +44,13 @@ class PassRule final : public Rule {
     Kernels& kernels = view.context.kernels;
     if (form_ == Form::relevance) {
       kernels.copy(out.data.floats(), in.bytes(), in.floats());
+    } else if (multiplies_by_gate(view.node())) {
+      const Tensor x = view.input(0).tensor;
+      kernels.apply_ratio(static_cast<const ActivationOp&>(view.op()).function(), x.count(), out.targets, x.floats(),
+                          out.data.floats(), in.floats());
+    } else if (view.node().kind == OpKind::unit_norm) {
+      const Tensor x = view.input(0).tensor, y = view.output();
+      kernels.scale_by_ratio(in.count(), y.count(), 0, out.data.floats(), y.floats(), x.floats(), in.floats());
     } else if (divides(view)) {
       kernels.combine(Binary::multiply, in.count(), prepared[0].count(), out.data.floats(), prepared[0].floats(),
                       in.floats());
@@ -50,7 +62,14 @@ class PassRule final : public Rule {
 
  private:
   static constexpr float stabiliser = 1e-6f;
-  bool divides(const NodeView& view) const { return form_ == Form::multiplier && view.node().kind != OpKind::relu; }
+  // x times a function of x.
+  static bool multiplies_by_gate(const Node& node) {
+    return node.kind == OpKind::gelu || node.kind == OpKind::gelu_tanh || node.kind == OpKind::quick_gelu ||
+           node.kind == OpKind::silu;
+  }
+  bool divides(const NodeView& view) const {
+    return form_ == Form::multiplier && (view.node().kind == OpKind::sigmoid || view.node().kind == OpKind::tanh);
+  }
   Form form_;
 };
 

@@ -71,12 +71,13 @@ TEST_CASE("composites: what each gives to a residual network") {
   CHECK(choice_at(g, "deconvnet", "relu1") == "deconvnet relu <- kind relu");
   CHECK(choice_at(g, "gradient", "conv1") == "vjp <- default");
   CHECK(choice_at(g, "guided_backprop", "conv1") == "vjp <- default");
+  CHECK(choice_at(g, "attn_lrp", "conv1") == "epsilon(1e-06) <- kind conv2d");
+  CHECK(choice_at(g, "attn_lrp", "add") == "vjp <- kind add");
 
   for (const std::string& name : composite_names()) {
     for (const char* residual : {"norm", "copy"}) {
       json value = {{"base", name}};
-      if (name.find("backprop") == std::string::npos && name != "gradient" && name != "deconvnet")
-        value["residual"] = residual;
+      if (name.starts_with("epsilon")) value["residual"] = residual;
       const Composite composite = CompositeSpec::parse(value, "lrp").build(box);
       CHECK_NOTHROW(composite.assign(g));
       CHECK_NOTHROW(composite.assign(small_resnet(1)));  // not folded

@@ -370,8 +370,8 @@ TEST_CASE("a network without ReLUs makes Guided Backpropagation say so") {
 
 TEST_CASE("unknown methods and options are named") {
   CHECK_THROWS_WITH_AS(make_attribution("gradcan", {}),
-                       "[method] unknown attribution method; got 'gradcan'; expected one of bcos, gradcam, gradient, "
-                       "guided_backprop, intgrad, ixg, lrp",
+                       "[method] unknown attribution method; got 'gradcan'; expected one of attention_rollout, bcos, "
+                       "chefer, gradcam, gradient, guided_backprop, intgrad, ixg, lrp, raw_attention",
                        Error);
   CHECK_THROWS_WITH_AS(make_attribution("gradcam", {{"layr", "conv1"}}),
                        doctest::Contains("[gradcam] unknown option; got 'layr'; expected one of layer, relu"), Error);

@@ -54,10 +54,12 @@ inline Value conv(Graph& graph, Value x, const std::string& name, int64_t filter
   return graph.add(std::make_shared<Conv2dOp>(Conv2dOp::Params{.padding = kernel / 2}), inputs, name);
 }
 
-// 1x1 convolution, then the mean over the map, as probes are built. The weights depend on the name.
-inline Head small_head(const std::string& name, const Shape& features, int64_t classes, bool bias = true) {
+// 1x1 convolution, then the mean over the map, as probes are built. The weights depend on the name. `nonnegative`: the
+// features are, behind the backbone that it is made for.
+inline Head small_head(const std::string& name, const Shape& features, int64_t classes, bool bias = true,
+                       bool nonnegative = true) {
   Head head{name, {}, {}};
-  Value x = head.graph.input("features", features, true);
+  Value x = head.graph.input("features", features, nonnegative);
   x = conv(head.graph, x, "head", classes, 1, bias);
   x = head.graph.add(std::make_shared<AvgPoolOp>(), {x}, "head.pool");
   head.graph.add(std::make_shared<ReshapeOp>(Shape{classes}), {x}, "logits");
@@ -70,9 +72,9 @@ inline Head small_head(const std::string& name, const Shape& features, int64_t c
 }
 
 inline std::vector<Head> small_heads(const std::vector<std::string>& names, const Shape& features, int64_t classes,
-                                     bool bias = true) {
+                                     bool bias = true, bool nonnegative = true) {
   std::vector<Head> heads;
-  for (const std::string& name : names) heads.push_back(small_head(name, features, classes, bias));
+  for (const std::string& name : names) heads.push_back(small_head(name, features, classes, bias, nonnegative));
   return heads;
 }
 
