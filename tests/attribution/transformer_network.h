@@ -94,9 +94,10 @@ inline Folded bcos_transformer() {
   const auto norm = [&](Value x, const std::string& name) {
     return g.add(std::make_shared<LayerNormOp>(), {x, g.parameter(name + ".weight", {8})}, name);
   };
-  const Value patches = bcos(g.add(std::make_shared<PatchifyOp>(2), {input}, "patchify"), 8, "patches");
+  const Value patches = bcos(g.add(std::make_shared<PatchifyOp>(2), {input}, "patchify"), 8, "patch_embed");
+  const Value tokens = g.add(std::make_shared<ReshapeOp>(Shape{4, 8}), {patches}, "tokens");
   const Value positions = g.add(std::make_shared<SinCosOp>(2, 2, 8), {}, "positions");
-  const Value x = g.add(std::make_shared<PositionAddOp>(), {patches, positions}, "pos_add");
+  const Value x = g.add(std::make_shared<PositionAddOp>(), {tokens, positions}, "pos_add");
   const Value in = norm(x, "norm1");
   const Value mixed =
       add_attention(g, linear(in, "attn.q"), linear(in, "attn.k"), linear(in, "attn.v"), {.heads = 2}, "attn");

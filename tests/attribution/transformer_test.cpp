@@ -280,14 +280,14 @@ TEST_CASE("B-cos transformers: the map and the positions' share are the logit (a
   const std::vector<int> targets{0, 2, 4, 3};
   const Explanation explanation =
       make_attribution("bcos", {})
-          ->explain(session, images, targets, {.layers = {"patches", "pos_add"}, .conservation = false});
+          ->explain(session, images, targets, {.layers = {"patch_embed", "pos_add"}, .conservation = false});
   const auto sums = [&](const Tensor& tensor) {
     const std::vector<float> values = device.values(tensor);
     std::vector<double> rows(4);
     for (size_t i = 0; i < values.size(); ++i) rows[i / (values.size() / 4)] += values[i];
     return rows;
   };
-  const std::vector<double> map = sums(explanation.map), patches = sums(explanation.layers.at("patches")),
+  const std::vector<double> map = sums(explanation.map), patches = sums(explanation.layers.at("patch_embed")),
                             placed = sums(explanation.layers.at("pos_add"));
   for (size_t row = 0; row < 4; ++row) {
     CHECK(placed[row] == doctest::Approx(explanation.logits[row]).epsilon(1e-4));
