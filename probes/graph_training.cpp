@@ -1,7 +1,6 @@
 #include "probes/graph_training.h"
 
-#include <charconv>
-
+#include "probes/device_copies.h"
 #include "runtime/error.h"
 #include "runtime/ops/loss.h"
 
@@ -9,26 +8,19 @@ namespace hp {
 namespace {
 
 constexpr float statistics_momentum = 0.1f;  // torch's default
-constexpr const char* steps_key = "optimizer.steps";
-
-Tensor to_host(Kernels& kernels, const Tensor& tensor) {
-  const Tensor host = Tensor::host(tensor.shape());
-  kernels.download(tensor.floats(), tensor.bytes(), host.floats());
-  return host;
-}
 
 }  // namespace
 
 GraphTraining::GraphTraining(Trainee trainee, const Parameters& initial, const OptimizerSettings& optimizer,
                              Kernels& kernels)
-    : trainee_(std::move(trainee)), kernels_(kernels), seed_(zeros({1})), loss_sum_(zeros({1})) {
+    : trainee_(std::move(trainee)), kernels_(kernels), seed_(zeros(kernels, {1})), loss_sum_(zeros(kernels, {1})) {
   for (const Node& node : trainee_.graph.nodes()) {
     if (node.kind != OpKind::parameter) continue;
     const Tensor& host = initial.at(node.name);
     require(host.shape() == node.shape && host.dtype() == DType::float32,
             "[training] parameter '{}' does not fit the graph; got {}; expected float32 {}", node.name,
             host.shape().str(), node.shape.str());
-    const Tensor own = zeros(host.shape());
+    const Tensor own = zeros(kernels_, host.shape());
     kernels_.upload(host.floats(), host.bytes(), own.floats());
     parameters_.set(node.name, own);
   }
@@ -38,13 +30,6 @@ GraphTraining::GraphTraining(Trainee trainee, const Parameters& initial, const O
     trained.push_back({names_.back(), &parameters_.weight(names_.back())});
   }
   optimizer_ = std::make_unique<Optimizer>(optimizer, std::move(trained), kernels_);
-}
-
-Tensor GraphTraining::zeros(const Shape& shape) {
-  const size_t bytes = static_cast<size_t>(shape.count()) * sizeof(float);
-  const Tensor tensor(shape, DType::float32, std::make_shared<Storage>(kernels_.allocate(bytes)));
-  kernels_.fill(shape.count(), 0, tensor.floats());
-  return tensor;
 }
 
 GraphTraining::Pass& GraphTraining::pass(int64_t batch) {
@@ -58,6 +43,7 @@ GraphTraining::Pass& GraphTraining::pass(int64_t batch) {
   pass.logits = logits.index;
   pass.loss = graph.add(std::make_shared<LossOp>(op_of(trainee_.loss)), {logits, targets}, "loss").index;
   for (const std::string& name : names_) pass.taps.push_back({graph.find(name), Tap::Keep::message});
+  if (trainee_.input_gradient) pass.taps.push_back({graph.inputs()[0], Tap::Keep::message});
   pass.executor = std::make_unique<Executor>(graph, parameters_, kernels_, Keep::everything);
   pass.propagator = std::make_unique<Propagator>(graph, Composite(), kernels_);
   return pass;
@@ -66,7 +52,7 @@ GraphTraining::Pass& GraphTraining::pass(int64_t batch) {
 void GraphTraining::accumulate(const Tensor& inputs, const Tensor& targets, float share) {
   const int64_t batch = inputs.shape()[0];
   Pass& pass = this->pass(batch);
-  last_ = {}, logits_ = {};  // their arena is taken again
+  last_ = {}, logits_ = {}, input_gradient_ = {};  // their arenas are taken again
   const Tensor values[] = {inputs, targets};
   last_ = pass.executor->run(values);
   logits_ = last_.value(pass.logits);
@@ -79,6 +65,7 @@ void GraphTraining::accumulate(const Tensor& inputs, const Tensor& targets, floa
 
 // The first part's gradients are kept where the walk wrote them.
 void GraphTraining::collect_gradients(const Pass& pass, const RelevanceTrace& trace) {
+  if (trainee_.input_gradient) input_gradient_ = trace.at(pass.taps.back().node).data;
   const bool first = gradients_.empty();
   for (size_t i = 0; i < names_.size(); ++i) {
     const Tensor& gradient = trace.at(pass.taps[i].node).data;
@@ -139,31 +126,18 @@ Parameters GraphTraining::state() const {
     state.set(memory.name, to_host(kernels_, memory.tensor));
   }
   state.set("loss_sum", to_host(kernels_, loss_sum_));
-  state.metadata[steps_key] = std::to_string(optimizer_->steps());
+  write_steps(state, optimizer_->steps());
   return state;
 }
 
 void GraphTraining::restore(const Parameters& state) {
-  auto read = [&](const std::string& name, const Tensor& into) {
-    const Tensor& from = state.at(name);
-    require(from.shape() == into.shape() && from.dtype() == DType::float32,
-            "[training] the state's tensor '{}' does not fit; got {}; expected float32 {}", name, from.shape().str(),
-            into.shape().str());
-    kernels_.upload(from.floats(), from.bytes(), into.floats());
-  };
   for (const std::string& name : parameters_.names()) {
-    read(name, parameters_.at(name));
+    read_state(kernels_, state, name, parameters_.at(name));
     parameters_.weight(name).touch();
   }
-  for (const Optimizer::Memory& memory : optimizer_->memory()) read(memory.name, memory.tensor);
-  read("loss_sum", loss_sum_);
-  const auto steps = state.metadata.find(steps_key);
-  int64_t count = -1;
-  if (steps != state.metadata.end()) {
-    std::from_chars(steps->second.data(), steps->second.data() + steps->second.size(), count);
-  }
-  require(count >= 0, "[training] the state says nothing of the optimiser's steps; expected '{}'", steps_key);
-  optimizer_->set_steps(count);
+  for (const Optimizer::Memory& memory : optimizer_->memory()) read_state(kernels_, state, memory.name, memory.tensor);
+  read_state(kernels_, state, "loss_sum", loss_sum_);
+  optimizer_->set_steps(read_steps(state));
   gradients_.clear();
 }
 

@@ -18,6 +18,7 @@ namespace hp {
 struct Trainee {
   Graph graph;
   LossKind loss = LossKind::ce;
+  bool input_gradient = false;  // wanted, too
 };
 
 class GraphTraining {
@@ -44,6 +45,7 @@ class GraphTraining {
 
   const std::vector<std::string>& trained() const { return names_; }
   const std::vector<Tensor>& gradients() const { return gradients_; }  // of the parts since the last update
+  const Tensor& input_gradient() const { return input_gradient_; }     // of the last accumulate(), if it is wanted
   LossKind loss() const { return trainee_.loss; }
 
  private:
@@ -56,7 +58,6 @@ class GraphTraining {
     std::unique_ptr<Propagator> propagator;
   };
   Pass& pass(int64_t batch);
-  Tensor zeros(const Shape& shape);
   void follow_statistics(const Pass& pass);
   void collect_gradients(const Pass& pass, const RelevanceTrace& trace);
 
@@ -67,7 +68,7 @@ class GraphTraining {
   std::vector<Tensor> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
   std::map<int64_t, Pass> passes_;
-  Tensor seed_, loss_sum_, logits_;
+  Tensor seed_, loss_sum_, logits_, input_gradient_;
   Activations last_;
 };
 

@@ -2,19 +2,13 @@
 
 #include <cmath>
 
+#include "probes/device_copies.h"
 #include "runtime/error.h"
 #include "runtime/graph.h"
 #include "runtime/text.h"
 
 namespace hp {
 namespace {
-
-Tensor zeros(Kernels& kernels, const Shape& shape) {
-  const size_t bytes = static_cast<size_t>(shape.count()) * sizeof(float);
-  const Tensor tensor(shape, DType::float32, std::make_shared<Storage>(kernels.allocate(bytes)));
-  kernels.fill(shape.count(), 0, tensor.floats());
-  return tensor;
-}
 
 std::vector<std::string> memories_of(OptimizerKind kind) {
   if (kind == OptimizerKind::sgd) return {".velocity"};

@@ -1,5 +1,7 @@
 #include "probes/trainer.h"
 
+#include <algorithm>
+
 #include "probes/training_loop.h"
 #include "runtime/error.h"
 
@@ -13,12 +15,20 @@ void check_inputs(const TrainingInputs& inputs, const Labels& labels) {
           inputs.sample(inputs.size() - 1));
 }
 
-Learner learner_for(Probe& probe, const TrainingInputs& inputs, const Recipe& recipe, Kernels& kernels) {
-  Trainee trainee{{}, probe.spec().loss};
+Learner learner_for(Probe& probe, const TrainingInputs& inputs, const Recipe& recipe, SharedLayer& shared,
+                    Kernels& kernels) {
+  Trainee trainee{.graph = {}, .loss = probe.spec().loss};
   probe.build(trainee.graph, trainee.graph.input("features", inputs.batch_shape(recipe.batch_size)));
-  Learner learner{probe.spec().name, probe.spec().learning_rate, nullptr, {}};
+  Learner learner{.name = probe.spec().name, .learning_rate = probe.spec().learning_rate, .training = {}, .store = {}};
+  if (SharedLayer::takes(trainee.graph, kernels)) {
+    SharedLayer::Rest rest = shared.add(trainee.graph, probe.parameters);
+    learner.shared = &shared;
+    learner.member = rest.member;
+    trainee.graph = std::move(rest.graph);
+    trainee.input_gradient = true;
+  }
   learner.training = std::make_unique<GraphTraining>(std::move(trainee), probe.parameters, recipe.optimizer, kernels);
-  learner.store = [training = learner.training.get(), &probe] { training->store(probe.parameters); };
+  learner.store = [&probe](const Learner& own) { own.store_weights(probe.parameters); };
   return learner;
 }
 
@@ -40,15 +50,18 @@ TrainingReport train(std::span<Probe* const> probes, TrainingInputs& inputs, con
   recipe.check();
   check_inputs(inputs, labels);
   std::vector<Learner> learners;
+  SharedLayer shared(recipe.optimizer, kernels);
   for (Probe* probe : probes) {
     if (!probe->trainable()) continue;
     check_loss(probe->spec().loss, labels);
     require(probe->class_count() == labels.classes(),
             "[trainer] probe '{}' has other classes than the data; got {}; expected {}", probe->spec().name,
             probe->class_count(), labels.classes());
-    learners.push_back(learner_for(*probe, inputs, recipe, kernels));
+    learners.push_back(learner_for(*probe, inputs, recipe, shared, kernels));
   }
-  return TrainingLoop(std::move(learners), inputs, labels, recipe, kernels, options).run();
+  const bool shares = std::ranges::any_of(learners, [](const Learner& learner) { return learner.shared != nullptr; });
+  if (shares) shared.start();
+  return TrainingLoop(std::move(learners), shares ? &shared : nullptr, inputs, labels, recipe, kernels, options).run();
 }
 
 TrainingReport train(std::span<Probe* const> probes, const Features& features, const Labels& labels,
@@ -62,13 +75,13 @@ TrainingReport train(TrainedNetwork& network, TrainingInputs& images, const Labe
   recipe.check();
   check_inputs(images, labels);
   check_loss(network.loss, labels);
-  Learner learner{network.name, 0, nullptr, {}};
-  learner.training = std::make_unique<GraphTraining>(Trainee{network.graph, network.loss}, network.parameters,
-                                                     recipe.optimizer, kernels);
-  learner.store = [training = learner.training.get(), &network] { training->store(network.parameters); };
+  Learner learner{.name = network.name, .training = {}, .store = {}};
+  learner.training = std::make_unique<GraphTraining>(Trainee{.graph = network.graph, .loss = network.loss},
+                                                     network.parameters, recipe.optimizer, kernels);
+  learner.store = [&network](const Learner& own) { own.store_weights(network.parameters); };
   std::vector<Learner> learners;
   learners.push_back(std::move(learner));
-  return TrainingLoop(std::move(learners), images, labels, recipe, kernels, options).run();
+  return TrainingLoop(std::move(learners), nullptr, images, labels, recipe, kernels, options).run();
 }
 
 }  // namespace hp

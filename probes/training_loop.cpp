@@ -20,9 +20,15 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-TrainingLoop::TrainingLoop(std::vector<Learner> learners, TrainingInputs& inputs, const Labels& labels,
-                           const Recipe& recipe, Kernels& kernels, const TrainingOptions& options)
+void Learner::store_weights(Parameters& into) const {
+  training->store(into);
+  if (shared) shared->store(member, into);
+}
+
+TrainingLoop::TrainingLoop(std::vector<Learner> learners, SharedLayer* shared, TrainingInputs& inputs,
+                           const Labels& labels, const Recipe& recipe, Kernels& kernels, const TrainingOptions& options)
     : learners_(std::move(learners)),
+      shared_(shared),
       inputs_(inputs),
       labels_(labels),
       recipe_(recipe),
@@ -72,11 +78,15 @@ void TrainingLoop::resume() {
   const StateOptions& state = options_.state;
   if (!state.resume || state.file.empty() || !std::filesystem::exists(state.file)) return;
   const TrainingState loaded = load_training_state(state.file, state.experiment, learners_.size());
-  for (size_t i = 0; i < learners_.size(); ++i) learners_[i].training->restore(loaded.learners[i]);
+  for (size_t i = 0; i < learners_.size(); ++i) {
+    const Learner& learner = learners_[i];
+    learner.training->restore(loaded.learners[i]);
+    if (learner.shared) learner.shared->restore(learner.member, loaded.learners[i]);
+  }
   at_ = loaded.position;
   // Complete epochs were handed over before the interruption; a later one hands over its own.
   if (at_.step == 0) {
-    for (const Learner& learner : learners_) learner.store();
+    for (const Learner& learner : learners_) learner.store(learner);
   }
   if (state.resumed) state.resumed(at_.epoch, at_.step);
 }
@@ -85,7 +95,10 @@ void TrainingLoop::save_state() {
   const StateOptions& state = options_.state;
   if (state.file.empty()) return;
   TrainingState current{state.experiment, at_, {}};
-  for (const Learner& learner : learners_) current.learners.push_back(learner.training->state());
+  for (const Learner& learner : learners_) {
+    current.learners.push_back(learner.training->state());
+    if (learner.shared) learner.shared->add_state(learner.member, current.learners.back());
+  }
   save_training_state(state.file, current);
   saved_ = Clock::now();
 }
@@ -115,7 +128,7 @@ bool TrainingLoop::run_epoch() {
 }
 
 bool TrainingLoop::finish_epoch() {
-  for (const Learner& learner : learners_) learner.store();
+  for (const Learner& learner : learners_) learner.store(learner);
   Progress finished = progress();
   if (options_.evaluate) {
     finished.evaluation = options_.evaluate();
@@ -139,7 +152,11 @@ void TrainingLoop::run_step(std::span<const int64_t> rows) {
     run_part(part, static_cast<float>(part.size()) / static_cast<float>(rows.size()));
   }
   const Observed updating(kernels_.observer(), "train/update");
-  for (const Learner& learner : learners_) learner.training->update(rate_of(learner) * factor_);
+  for (const Learner& learner : learners_) {
+    learner.training->update(rate_of(learner) * factor_);
+    if (learner.shared) learner.shared->update(learner.member, rate_of(learner) * factor_);
+  }
+  if (shared_) shared_->updated();
 }
 
 void TrainingLoop::run_part(std::span<const int64_t> rows, float share) {
@@ -147,13 +164,27 @@ void TrainingLoop::run_part(std::span<const int64_t> rows, float share) {
   if (read.empty()) return;
   const auto count = static_cast<int64_t>(read.size());
   load_targets(read);
+  if (shared_) {
+    const Observed observed(kernels_.observer(), "train/shared layer");
+    shared_->forward(device_inputs_.rows(0, count));
+  }
   for (size_t i = 0; i < learners_.size(); ++i) {
-    GraphTraining& training = *learners_[i].training;
-    training.accumulate(device_inputs_.rows(0, count), device_targets_.at(training.loss()).rows(0, count), share);
+    accumulate(learners_[i], count, share);
     if (!labels_.multi_label()) count_right(i, count);
+  }
+  if (shared_) {
+    const Observed observed(kernels_.observer(), "train/shared layer");
+    shared_->backward();
   }
   at_.seen += count;
   seen_since_ += count;
+}
+
+void TrainingLoop::accumulate(const Learner& learner, int64_t count, float share) {
+  GraphTraining& training = *learner.training;
+  const Tensor inputs = learner.shared ? learner.shared->output(learner.member) : device_inputs_.rows(0, count);
+  training.accumulate(inputs, device_targets_.at(training.loss()).rows(0, count), share);
+  if (learner.shared) learner.shared->set_gradient(learner.member, training.input_gradient());
 }
 
 std::vector<int64_t> TrainingLoop::load_inputs(std::span<const int64_t> rows) {

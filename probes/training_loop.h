@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "probes/graph_training.h"
+#include "probes/shared_layer.h"
 #include "probes/trainer.h"
 #include "probes/training_state.h"
 
@@ -18,13 +19,19 @@ struct Learner {
   std::string name;
   double learning_rate = 0;  // 0: that of the recipe
   std::unique_ptr<GraphTraining> training;
-  std::function<void()> store;  // copies the weights to where the caller wants them
+  std::function<void(const Learner&)> store;  // copies the weights to where the caller wants them
+  // Where the first layer is shared with others: `training` is of what lies behind it.
+  SharedLayer* shared = nullptr;
+  size_t member = 0;
+
+  void store_weights(Parameters& into) const;
 };
 
 class TrainingLoop {
  public:
-  TrainingLoop(std::vector<Learner> learners, TrainingInputs& inputs, const Labels& labels, const Recipe& recipe,
-               Kernels& kernels, const TrainingOptions& options);
+  // `shared` is that of some learners, or null.
+  TrainingLoop(std::vector<Learner> learners, SharedLayer* shared, TrainingInputs& inputs, const Labels& labels,
+               const Recipe& recipe, Kernels& kernels, const TrainingOptions& options);
   TrainingReport run();
 
  private:
@@ -42,6 +49,7 @@ class TrainingLoop {
   void run_part(std::span<const int64_t> rows, float share);
   std::vector<int64_t> load_inputs(std::span<const int64_t> rows);
   void load_targets(std::span<const int64_t> rows);
+  void accumulate(const Learner& learner, int64_t count, float share);
   void count_right(size_t learner, int64_t count);
   void collect_losses();
   void tell();
@@ -50,6 +58,7 @@ class TrainingLoop {
   Progress progress() const;
 
   std::vector<Learner> learners_;
+  SharedLayer* shared_;
   TrainingInputs& inputs_;
   const Labels& labels_;
   const Recipe& recipe_;

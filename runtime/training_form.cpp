@@ -40,10 +40,11 @@ OpPtr in_training(const Op& op, bool relu) {
   return std::make_shared<BatchNormTrainOp>(static_cast<const BatchNormOp&>(op).epsilon(), relu);
 }
 
-// No rule divides by a training step's values.
-OpPtr fast(const Op& op) {
+// No rule divides by a training step's values. Products of single positions are left to the device, which is good at
+// them.
+OpPtr fast(const Op& op, const Shape& weight) {
   Conv2dOp::Params params = static_cast<const Conv2dOp&>(op).params();
-  params.fast = true;
+  params.fast = weight[2] > 1 && weight[3] > 1;
   return std::make_shared<Conv2dOp>(params);
 }
 
@@ -88,7 +89,8 @@ TrainingForm training_form(const Graph& graph) {
     } else {
       std::vector<Value> inputs;
       for (const int input : node.inputs) inputs.push_back(at(input));
-      value = form.graph.add(node.kind == OpKind::conv2d ? fast(*node.op) : node.op, inputs, node.name);
+      const bool convolves = node.kind == OpKind::conv2d;
+      value = form.graph.add(convolves ? fast(*node.op, graph.node(node.inputs[1]).shape) : node.op, inputs, node.name);
     }
   }
   for (const auto& [name, index] : graph.names()) {

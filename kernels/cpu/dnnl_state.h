@@ -120,7 +120,7 @@ class DnnlState {
   // Copies between two layouts of the same array.
   void reorder(const dnnl::memory& from, const dnnl::memory& to);
   // Memory of at least `bytes` that lives until the next call with the same slot.
-  enum class Scratch { library, weight_gradient, columns, sums, winograd, products };
+  enum class Scratch { library, weight_gradient, columns, sums, winograd, products, panels };
   void* scratch(Scratch slot, size_t bytes);
 
   const dnnl::engine& engine() const { return engine_; }
@@ -135,7 +135,7 @@ class DnnlState {
   int threads_;
   dnnl::engine engine_;
   dnnl::stream stream_;
-  std::array<Storage, 6> scratch_;
+  std::array<Storage, 7> scratch_;
 };
 
 }  // namespace hp

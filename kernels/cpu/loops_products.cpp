@@ -10,6 +10,8 @@ static_assert(product_rows % rows_of_two == 0 && product_columns % (2 * lanes) =
 
 void pack(int64_t rows, int64_t columns, int64_t width, const float* from, int64_t step, float* panel) {
   for (int64_t row = 0; row < rows; ++row, from += step, panel += width) {
+    // Panels are packed one after the other: the next one's part of this row.
+    for (int64_t column = columns; column < 2 * columns; column += 16) __builtin_prefetch(from + column, 0, 2);
 #pragma omp simd
     for (int64_t column = 0; column < columns; ++column) panel[column] = from[column];
     for (int64_t column = columns; column < width; ++column) panel[column] = 0;
@@ -43,15 +45,22 @@ inline void transpose_by(Vector rows[lanes]) {
 
 void pack_transposed(int64_t rows, int64_t columns, const float* from, int64_t step, float* panel) {
   for (int64_t first = 0; first < product_columns; first += lanes) {
-    for (int64_t column = 0; column < columns; column += lanes) {
+    int64_t column = 0;
+    for (; column + lanes <= columns; column += lanes) {
       Vector block[lanes];
 #pragma GCC unroll 16
       for (int i = 0; i < lanes; ++i) {
+        __builtin_prefetch(from + (first + i) * step + column + 4 * lanes);
         block[i] = first + i < rows ? load(from + (first + i) * step + column) : Vector{};
       }
       transpose_by<lanes / 2>(block);
 #pragma GCC unroll 16
       for (int j = 0; j < lanes; ++j) store(panel + (column + j) * product_columns + first, block[j]);
+    }
+    for (; column < columns; ++column) {
+      for (int64_t i = first; i < first + lanes; ++i) {
+        panel[column * product_columns + i] = i < rows ? from[i * step + column] : 0;
+      }
     }
   }
 }

@@ -15,8 +15,7 @@ inline constexpr int64_t product_rows = 12, product_columns = 32;
 struct ProductLoops {
   // panel[i * width + j] = from[i * step + j] for `columns` of `width`, 0 behind them
   void (*pack)(int64_t rows, int64_t columns, int64_t width, const float* from, int64_t step, float* panel);
-  // panel[j * product_columns + i] = from[i * step + j] for `rows` of product_columns, 0 behind them; columns are a
-  // multiple of 16
+  // panel[j * product_columns + i] = from[i * step + j] for `rows` of product_columns, 0 behind them
   void (*pack_transposed)(int64_t rows, int64_t columns, const float* from, int64_t step, float* panel);
   // sums[row * sums_row + column] = sum over `count` terms of left[row * row_step + k] * right[k, column], for a whole
   // tile; added to what is there if `adds`.

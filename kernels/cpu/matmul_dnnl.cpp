@@ -83,8 +83,8 @@ DnnlCall make_weight_gradient(const Conv2d& c, const DnnlState& dnnl) {
 
 bool is_product(const Conv2d& c) {
   const bool positions = c.height * c.width == 1 || (c.batch == 1 && c.width == 1);
-  return positions && rows_of(c) >= fewest_rows && c.kernel_height == 1 && c.kernel_width == 1 && c.stride == 1 &&
-         c.padding == 0 && c.groups == 1;
+  return positions && (c.fast || rows_of(c) >= fewest_rows) && c.kernel_height == 1 && c.kernel_width == 1 &&
+         c.stride == 1 && c.padding == 0 && c.groups == 1;
 }
 
 void CpuKernels::matmul(const Matmul& shape, const float* a, const float* b, float* y) {
@@ -96,7 +96,7 @@ void CpuKernels::matmul(const Matmul& shape, const float* a, const float* b, flo
 }
 
 void CpuKernels::product(const Conv2d& c, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
-  if (uses_own_product(c) && Products::finishes(epilogue)) {
+  if (c.fast && Products::finishes(epilogue)) {
     return Products{*dnnl_, isa_}.forward(c, plain(w), epilogue, x, y);
   }
   const Matmul shape{.m = rows_of(c), .n = c.filters, .k = c.channels, .transpose_b = true};
@@ -117,7 +117,7 @@ void CpuKernels::product_input_gradient(const Conv2d& c, const Packed& w, const 
 }
 
 void CpuKernels::product_weight_gradient(const Conv2d& c, const float* x, const float* dy, float* dw) {
-  if (uses_own_product(c)) return Products{*dnnl_, isa_}.weight_gradient(c, x, dy, dw);
+  if (c.fast) return Products{*dnnl_, isa_}.weight_gradient(c, x, dy, dw);
   const ConvKey key{.conv = c, .use = ConvUse::weight_gradient};
   auto found = dnnl_->convolutions.find(key);
   if (found == dnnl_->convolutions.end()) {

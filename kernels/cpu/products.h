@@ -8,9 +8,6 @@
 
 namespace hp {
 
-// Of those that are a product of rows (matmul_dnnl.h). A function of one row's shape.
-bool uses_own_product(const Conv2d&);
-
 // The products themselves, as Kernels has them; w and dw are plain [filters, channels].
 struct Products {
   DnnlState& state;

@@ -247,10 +247,15 @@ std::vector<Conv2d> fast_geometries() {
                               .kernel_height = 3,
                               .kernel_width = 3,
                               .padding = 1}};
-  // Linear layers: few and many filters, cut panels, more rows than are added up at once, and channels that have to do
-  // without.
-  for (const auto [batch, channels, filters] :
-       {std::array<int64_t, 3>{32, 64, 20}, {37, 48, 7}, {600, 80, 33}, {45, 16, 300}, {33, 528, 160}, {64, 17, 40}}) {
+  // Linear layers: few and many filters and rows, cut panels, and more of everything than is added up at once.
+  for (const auto [batch, channels, filters] : {std::array<int64_t, 3>{32, 64, 20},
+                                                {37, 48, 7},
+                                                {600, 80, 33},
+                                                {45, 16, 300},
+                                                {33, 528, 160},
+                                                {64, 17, 40},
+                                                {5, 650, 530},
+                                                {1, 20, 3}}) {
     result.push_back(square(batch, 1, channels, filters, 1, 1, 0));
   }
   for (Conv2d& c : result) c.fast = true;

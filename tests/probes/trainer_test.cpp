@@ -97,6 +97,45 @@ TEST_CASE("three probes trained together equal three trained alone, bit for bit"
   }
 }
 
+TEST_CASE("linear probes on pooled features share one product, and equal those trained alone, bit for bit") {
+  constexpr int64_t rows = 267, wide = 2048, many = 20;  // 11 in the last batch
+  const FeatureTensor features(random_maps({rows, 1, 1, wide}, 4));
+  const Labels labels = cyclic_labels(rows, many);
+  Recipe recipe = recipe_of(2);
+  recipe.batch_size = 128;
+  recipe.accumulate = 2;
+  recipe.optimizer.weight_decay = 1e-3;
+  recipe.optimizer.clip_norm = 0.5;
+  const auto probes = [&] {
+    std::vector<Probe> result;
+    for (int i = 0; i < 5; ++i) {
+      ProbeSpec spec{"probe" + std::to_string(i), HeadKind::linear, i % 2 == 0 ? LossKind::ce : LossKind::bce, i != 3};
+      spec.learning_rate = 0.01 * (i + 1);
+      result.push_back(Probe::fresh(spec, wide, class_names(many), 7));
+    }
+    return result;
+  };
+  const auto weights = [](const Probe& probe) {
+    std::vector<float> all = values_of(probe.parameters.at("head.weight"));
+    if (!probe.spec().bias) return all;
+    const std::vector<float> bias = values_of(probe.parameters.at("head.bias"));
+    all.insert(all.end(), bias.begin(), bias.end());
+    return all;
+  };
+  CpuKernels kernels;
+  std::vector<Probe> together = probes(), alone = probes();
+  std::vector<Probe*> all;
+  for (Probe& probe : together) all.push_back(&probe);
+  const TrainingReport report = train(all, features, labels, recipe, kernels);
+  for (size_t i = 0; i < alone.size(); ++i) {
+    CAPTURE(i);
+    Probe* one[] = {&alone[i]};
+    const TrainingReport own = train(one, features, labels, recipe, kernels);
+    CHECK(weights(together[i]) == weights(alone[i]));
+    CHECK(report.curves.back().probes[i].loss == own.curves.back().probes[0].loss);
+  }
+}
+
 // One linear probe on pooled features, full-batch, restated in double precision: momentum, weight decay, Nesterov and
 // the schedule.
 TEST_CASE("training follows the optimiser's formula") {
