@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <fstream>
@@ -229,4 +230,32 @@ TEST_CASE("a network learns, and its running statistics follow") {
   const Parameters before = small_network().parameters;
   CHECK_FALSE(testing::same_bits(before.at("bn1.running_mean"), trained.network.parameters.at("bn1.running_mean")));
   CHECK_FALSE(testing::same_bits(before.at("conv1.weight"), trained.network.parameters.at("conv1.weight")));
+}
+
+TEST_CASE("linear probes that share one product go on after an interruption with the same bits") {
+  const TemporaryFolder folder;
+  constexpr int64_t rows = 90, wide = 48;
+  const FeatureTensor features(random_maps({rows, 1, 1, wide}, 4));
+  const auto run = [&](std::vector<Probe>& probes, int64_t cancel_at, const StateOptions& state) {
+    std::vector<Probe*> all;
+    for (int i = 0; i < 3; ++i) {
+      const ProbeSpec spec{"probe" + std::to_string(i), HeadKind::linear, i == 1 ? LossKind::bce : LossKind::ce,
+                           i != 2};
+      probes.push_back(Probe::fresh(spec, wide, class_names(classes), 7));
+    }
+    for (Probe& probe : probes) all.push_back(&probe);
+    std::atomic<bool> cancelled = false;
+    TrainingOptions options;
+    options.cancelled = &cancelled;
+    options.progress = [&](const Progress& progress) { cancelled = progress.epoch == cancel_at; };
+    options.state = state;
+    CpuKernels kernels({.threads = 1});
+    return train(all, features, cyclic_labels(rows, classes), small_recipe(), kernels, options).epochs;
+  };
+  std::vector<Probe> whole, first, second;
+  CHECK(run(whole, -1, {}) == 4);
+  CHECK(run(first, 1, state_at(folder / "state", false)) < 4);
+  CHECK(run(second, -1, state_at(folder / "state", true)) == 4);
+  for (size_t i = 0; i < whole.size(); ++i) CHECK(same_weights(second[i].parameters, whole[i].parameters));
+  CHECK(!same_weights(first[0].parameters, whole[0].parameters));
 }
