@@ -76,10 +76,10 @@ struct TrainingReport {
 };
 
 // Trains every probe that is trainable, in place: after each epoch `probes` hold that epoch's weights. A probe's result
-// does not depend on the others. Same inputs, labels, recipe, initial weights, threads and device: same bits, however
-// often it was interrupted and resumed. Cancelling stops at the end of a step; the probes keep the last complete epoch.
-// A loss that is not finite throws hp::Error that names the probe and a smaller rate; the probes keep the last complete
-// epoch too.
+// does not depend on the others, though linear ones on pooled features are computed together. Same inputs, labels,
+// recipe, initial weights, threads and device: same bits, however often it was interrupted and resumed. Cancelling
+// stops at the end of a step; the probes keep the last complete epoch. A loss that is not finite throws hp::Error that
+// names the probe and a smaller rate; the probes keep the last complete epoch too.
 TrainingReport train(std::span<Probe* const> probes, TrainingInputs& inputs, const Labels& labels, const Recipe& recipe,
                      Kernels& kernels, const TrainingOptions& options = {});
 TrainingReport train(std::span<Probe* const> probes, const Features& features, const Labels& labels,
