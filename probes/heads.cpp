@@ -5,6 +5,7 @@
 #include "runtime/ops/bcos.h"
 #include "runtime/ops/conv.h"
 #include "runtime/ops/norm.h"
+#include "runtime/ops/pool.h"
 #include "runtime/ops/uncentred_norm.h"
 #include "runtime/text.h"
 
@@ -68,21 +69,26 @@ std::string_view name_of(HeadKind kind) {
       return "bcos-mlp";
     case HeadKind::converted:
       return "converted";
+    case HeadKind::zero_shot:
+      return "zero-shot";
   }
   return "?";
 }
 
 HeadKind head_kind(std::string_view name) {
-  for (const HeadKind kind :
-       {HeadKind::linear, HeadKind::mlp, HeadKind::bcos_linear, HeadKind::bcos_mlp, HeadKind::converted}) {
+  for (const HeadKind kind : {HeadKind::linear, HeadKind::mlp, HeadKind::bcos_linear, HeadKind::bcos_mlp,
+                              HeadKind::converted, HeadKind::zero_shot}) {
     if (name_of(kind) == name) return kind;
   }
-  fail("[probe] unknown head; got {}; expected linear, mlp, bcos-linear, bcos-mlp or converted", printable(name));
+  fail("[probe] unknown head; got {}; expected linear, mlp, bcos-linear, bcos-mlp, converted or zero-shot",
+       printable(name));
 }
 
 bool is_bcos(HeadKind kind) { return kind == HeadKind::bcos_linear || kind == HeadKind::bcos_mlp; }
 
-bool reads_pooled(HeadKind kind) { return kind == HeadKind::linear || kind == HeadKind::converted; }
+bool reads_pooled(HeadKind kind) {
+  return kind == HeadKind::linear || kind == HeadKind::converted || kind == HeadKind::zero_shot;
+}
 
 std::vector<HeadParameter> head_parameters(const HeadShape& shape) {
   std::vector<HeadParameter> parameters;
@@ -102,8 +108,14 @@ std::vector<HeadParameter> head_parameters(const HeadShape& shape) {
   return parameters;
 }
 
+std::string last_layer_name(const HeadShape& shape) { return layer_name(shape, shape.layers - 1); }
+
 Value build_head(Graph& graph, Value features, const HeadShape& shape) {
   Value x = features;
+  if (shape.kind == HeadKind::zero_shot) {
+    x = graph.add(std::make_shared<AvgPoolOp>(), {x}, "head.mean");
+    x = graph.add(std::make_shared<UnitNormOp>(), {x}, "head.unit");
+  }
   for (int layer = 0; layer < shape.layers; ++layer) {
     x = add_layer(graph, x, shape, layer);
     if (layer + 1 < shape.layers) x = add_norm(graph, x, shape, layer);

@@ -15,7 +15,9 @@ namespace hp {
 // bcos_linear: one B-cos convolution, without a bias.
 // bcos_mlp:    B-cos convolution, uncentred batch norm, ..., B-cos convolution; no biases and no activation.
 // converted:   linear with the classifier that a checkpoint came with, which is not trained.
-enum class HeadKind { linear, mlp, bcos_linear, bcos_mlp, converted };
+// zero_shot:   the mean feature at unit length times one vector a class (CLIP, Radford et al. 2021): the embedding of a
+//              text at unit length, multiplied by the logit scale. Not trained.
+enum class HeadKind { linear, mlp, bcos_linear, bcos_mlp, converted, zero_shot };
 
 std::string_view name_of(HeadKind);         // "bcos-mlp"
 HeadKind head_kind(std::string_view name);  // throws hp::Error that lists the kinds
@@ -43,6 +45,8 @@ struct HeadParameter {
 // "head.fc<i>.bias" (B-cos: "head.fc<i>.linear.weight" alone), and between two layers stand "head.bn<i>.weight",
 // ".bias", ".running_mean", ".running_var" (B-cos: weight and running_var alone).
 std::vector<HeadParameter> head_parameters(const HeadShape& shape);
+
+std::string last_layer_name(const HeadShape& shape);  // "head.fc2": of the parameters whose rows are classes
 
 // Appends the head up to the map of logits [batch, height, width, classes], the node "head". Batch norms are in their
 // form for evaluation; a trainer makes its own of it (runtime/training_form.h).

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "runtime/error.h"
 #include "runtime/fold.h"
@@ -9,6 +10,7 @@
 #include "runtime/ops/pool.h"
 #include "runtime/ops/shape_ops.h"
 #include "runtime/random.h"
+#include "runtime/text.h"
 
 namespace hp {
 namespace {
@@ -27,6 +29,12 @@ Tensor host_copy(const Tensor& tensor, Shape shape) {
 }
 
 }  // namespace
+
+std::vector<std::string> numbered_classes(int64_t count) {
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < count; ++i) names.push_back(std::to_string(i));
+  return names;
+}
 
 float off_logit(int64_t classes) { return static_cast<float>(-std::log(static_cast<double>(classes) - 1)); }
 
@@ -63,8 +71,9 @@ HeadShape Probe::shape() const {
 }
 
 Probe Probe::fresh(ProbeSpec spec, int64_t channels, std::vector<std::string> classes, uint64_t seed) {
-  require(spec.head != HeadKind::converted,
-          "[probe] '{}': a converted head has its weights already; expected the head of a checkpoint", spec.name);
+  require(spec.head != HeadKind::converted && spec.head != HeadKind::zero_shot,
+          "[probe] '{}': a {} head has its weights already; expected the head of a checkpoint or file", spec.name,
+          name_of(spec.head));
   Probe probe(std::move(spec), channels, std::move(classes));
   for (const HeadParameter& parameter : head_parameters(probe.shape())) {
     const float bound = parameter.start == HeadParameter::Start::uniform
@@ -79,29 +88,65 @@ Probe Probe::fresh(ProbeSpec spec, int64_t channels, std::vector<std::string> cl
 }
 
 Probe Probe::converted(ProbeSpec spec, const Parameters& backbone, int64_t channels, std::vector<std::string> classes) {
-  spec.head = HeadKind::converted;
-  spec.bias = backbone.contains("head.bias");
-  Probe probe(std::move(spec), channels, std::move(classes));
-  const std::string& name = probe.spec_.name;
-  require(backbone.contains("head.weight"),
+  const bool bcos = backbone.contains("head.linear.weight");
+  require(bcos || backbone.contains("head.weight"),
           "[probe] '{}': the backbone's file has no classifier; got no 'head.weight'; expected a checkpoint with one, "
           "or head linear",
-          name);
-  const Tensor& weight = backbone.at("head.weight");
+          spec.name);
+  spec.head = bcos ? HeadKind::bcos_linear : HeadKind::converted;
+  spec.bias = backbone.contains("head.bias");
+  if (const auto constant = backbone.metadata.find("logit_constant"); constant != backbone.metadata.end())
+    spec.logit_constant = std::strtof(constant->second.c_str(), nullptr);
+  const Tensor& weight = backbone.at(bcos ? "head.linear.weight" : "head.weight");
   const Shape& shape = weight.shape();
-  require((shape.rank() == 2 || (shape.rank() == 4 && shape[2] == 1 && shape[3] == 1)) &&
-              shape[0] == probe.class_count() && shape[1] == channels,
-          "[probe] '{}': the checkpoint's classifier does not fit; got {}; expected {} classes and {} channels", name,
-          shape.str(), probe.class_count(), channels);
-  probe.parameters.set("head.weight", host_copy(weight, {shape[0], shape[1], 1, 1}));
-  if (probe.spec_.bias) {
-    const Tensor& bias = backbone.at("head.bias");
-    require(bias.count() == probe.class_count(),
-            "[probe] '{}': the classifier's bias does not fit; got {}; expected [{}]", name, bias.shape().str(),
-            probe.class_count());
-    probe.parameters.set("head.bias", host_copy(bias, {probe.class_count()}));
+  const auto count = static_cast<int64_t>(classes.size());
+  require((shape.rank() == 2 || (shape.rank() == 4 && shape[2] == 1 && shape[3] == 1)) && shape[0] == count &&
+              shape[1] == channels,
+          "[probe] '{}': the checkpoint's classifier does not fit; got {}; expected {} classes and {} channels",
+          spec.name, shape.str(), count, channels);
+  Parameters parameters;
+  parameters.set(bcos ? "head.fc0.linear.weight" : "head.weight", weight.reshaped({shape[0], shape[1], 1, 1}));
+  if (spec.bias) parameters.set("head.bias", backbone.at("head.bias"));
+  return given(std::move(spec), channels, std::move(classes), parameters);
+}
+
+Probe Probe::given(ProbeSpec spec, int64_t channels, std::vector<std::string> classes, const Parameters& parameters) {
+  spec.frozen = true;
+  Probe probe(std::move(spec), channels, std::move(classes));
+  for (const HeadParameter& parameter : head_parameters(probe.shape())) {
+    const Tensor& values = parameters.at(parameter.name);
+    require(values.shape() == parameter.shape, "[probe] '{}': {} does not fit; got {}; expected {}", probe.spec_.name,
+            parameter.name, values.shape().str(), parameter.shape.str());
+    probe.parameters.set(parameter.name, host_copy(values, parameter.shape));
   }
   return probe;
+}
+
+Probe Probe::for_classes(const std::vector<std::string>& classes) const {
+  require(classes.size() == classes_.size(), "[probe] '{}': has {} classes; the data has {}", spec_.name,
+          classes_.size(), classes.size());
+  Probe result = copy(spec_.name);
+  result.classes_ = classes;
+  if (classes == classes_ || classes_ == numbered_classes(class_count())) return result;
+  std::vector<int64_t> row_of;
+  for (const std::string& name : classes) {
+    const auto found = std::find(classes_.begin(), classes_.end(), name);
+    require(found != classes_.end(),
+            "[probe] '{}': lacks class {} of the data; got classes {}, ...; expected the data's", spec_.name,
+            printable(name), printable(classes_.front()));
+    row_of.push_back(found - classes_.begin());
+  }
+  for (const HeadParameter& parameter : head_parameters(shape())) {
+    const bool last = parameter.name.starts_with(last_layer_name(shape())) && parameter.shape[0] == class_count();
+    if (!last) continue;
+    const Tensor& from = parameters.at(parameter.name);
+    const Tensor to = Tensor::host(parameter.shape);
+    const int64_t columns = from.count() / class_count();
+    for (size_t row = 0; row < row_of.size(); ++row)
+      std::copy_n(from.floats() + row_of[row] * columns, columns, to.floats() + static_cast<int64_t>(row) * columns);
+    result.parameters.set(parameter.name, to);
+  }
+  return result;
 }
 
 Probe Probe::copy(std::string name) const {

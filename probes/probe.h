@@ -28,8 +28,11 @@ struct ProbeSpec {
   int64_t hidden = 0;        // channels between two layers; 0: those of the features
   float b = 2;               // the exponent B of B-cos heads
   float temperature = 1;     // logits are divided by it before the constant is added
+  bool frozen = false;       // its weights came from elsewhere and are not trained
   static constexpr int max_layers = 8;
 };
+
+std::vector<std::string> numbered_classes(int64_t count);  // "0", "1", ...: of a head that names none
 
 // -ln(classes - 1), the logit of probability 1/classes (protocol.md 3.2).
 float off_logit(int64_t classes);
@@ -55,10 +58,18 @@ class Probe {
   // depend on the seed and the parameter's name only, so that probes with different losses start from the same point.
   // Throws hp::Error where the settings do not fit the kind of head.
   static Probe fresh(ProbeSpec spec, int64_t channels, std::vector<std::string> classes, uint64_t seed);
-  // The classifier of a checkpoint: head.weight [classes, channels] (or with two extents of 1 more) and head.bias, if
-  // any, of a converted backbone file. Throws hp::Error if there is none or it has other sizes.
+  // The classifier of a checkpoint, of a converted backbone file: head.weight [classes, channels] (or with two extents
+  // of 1 more) and head.bias, if any; or head.linear.weight, a B-cos layer, which makes the head bcos-linear with the
+  // file's logit constant. Throws hp::Error if there is none or it has other sizes.
   static Probe converted(ProbeSpec spec, const Parameters& backbone, int64_t channels,
                          std::vector<std::string> classes);
+
+  // A head whose weights were made elsewhere, not to be trained. Throws hp::Error where parameters (names and shapes of
+  // head_parameters()) do not fit the settings.
+  static Probe given(ProbeSpec spec, int64_t channels, std::vector<std::string> classes, const Parameters& parameters);
+  // The same head for `classes`, a data set's: where it names its own the rows of its last layer are put into their
+  // order, where they are but numbered they stay. Throws hp::Error that names a class that it lacks.
+  Probe for_classes(const std::vector<std::string>& classes) const;
 
   // The same head with tensors of its own, under another name.
   Probe copy(std::string name) const;
@@ -77,7 +88,7 @@ class Probe {
   const std::vector<std::string>& classes() const { return classes_; }
   int64_t class_count() const { return static_cast<int64_t>(classes_.size()); }
   int64_t channels() const { return channels_; }
-  bool trainable() const { return spec_.head != HeadKind::converted; }
+  bool trainable() const { return !spec_.frozen; }
   bool reads_pooled() const { return hp::reads_pooled(spec_.head); }
 
   Parameters parameters;

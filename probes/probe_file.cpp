@@ -64,6 +64,7 @@ void Probe::save(const std::filesystem::path& path) const {
       {"temperature", fmt::format("{}", spec_.temperature)},
       {"logit_constant", fmt::format("{}", spec_.logit_constant)},
       {"classes", nlohmann::json(classes_).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)}};
+  if (spec_.frozen) file.metadata.emplace("frozen", "1");
   for (const auto& [key, value] : provenance) file.metadata[std::string(provenance_prefix) + key] = value;
   save_safetensors(path, file);
 }
@@ -82,6 +83,7 @@ Probe Probe::load(const std::filesystem::path& path) {
   spec.layers = number(file.metadata, "layers", 1, where);
   spec.b = number(file.metadata, "b", 2.0F, where);
   spec.temperature = number(file.metadata, "temperature", 1.0F, where);
+  spec.frozen = file.metadata.contains("frozen") || spec.head == HeadKind::converted;
   const bool one_name = hp::reads_pooled(spec.head);
   const std::string first = one_name ? "head" : "head.fc0";
   spec.bias = file.contains(first + ".bias");

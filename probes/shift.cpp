@@ -157,7 +157,7 @@ ShiftDirection shift_direction(std::string_view name) {
 }
 
 void check_shift(const Probe& probe) {
-  require(reads_pooled(probe.spec().head),
+  require(reads_pooled(probe.spec().head) && probe.spec().head != HeadKind::zero_shot,
           "[shift] probe '{}' is not linear; got head {}; expected linear or converted, whose logits all move by the "
           "same amount",
           probe.spec().name, name_of(probe.spec().head));

@@ -72,6 +72,16 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
+void AtomicFile::rewrite(size_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    require(written > 0, "[file] cannot write {}: {}", path_.string(), std::strerror(errno));
+    bytes = bytes.subspan(static_cast<size_t>(written));
+    offset += static_cast<size_t>(written);
+  }
+}
+
 void AtomicFile::commit() {
   require(::fsync(descriptor_) == 0, "[file] cannot write {}: {}", path_.string(), std::strerror(errno));
   require(::rename(temporary_.c_str(), path_.c_str()) == 0, "[file] cannot replace {}: {}", path_.string(),

@@ -42,6 +42,8 @@ class AtomicFile {
   ~AtomicFile();
 
   void write(std::span<const std::byte> bytes);
+  // Replaces bytes that were written already.
+  void rewrite(size_t offset, std::span<const std::byte> bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
   void commit();
 

@@ -63,32 +63,16 @@ SafetensorsEntry checked_entry(HeaderEntry& entry, std::span<const std::byte> da
   return {std::move(entry.name), *type, shape, data.subspan(entry.begin, entry.end - entry.begin)};
 }
 
-struct Placed {
-  const std::string* name;
-  const Tensor* tensor;
-};
+using Slot = SafetensorsWriter::Slot;
 
-// Larger elements first, so that every tensor is aligned to its element; then by name, so that the file is
-// reproducible.
-std::vector<Placed> placed(const Parameters& parameters) {
-  std::vector<Placed> order;
-  for (const std::string& name : parameters.names()) order.push_back({&name, &parameters.at(name)});
-  std::sort(order.begin(), order.end(), [](const Placed& a, const Placed& b) {
-    const size_t left = size_of(a.tensor->dtype()), right = size_of(b.tensor->dtype());
-    return left != right ? left > right : *a.name < *b.name;
-  });
-  return order;
-}
-
-std::string header_of(const std::vector<Placed>& order, const std::map<std::string, std::string>& metadata) {
+std::string header_of(const std::vector<Slot>& order, const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   size_t begin = 0;
-  for (const auto& [name, tensor] : order) {
-    const size_t end = begin + tensor->bytes();
-    header[*name] = {{"dtype", name_of(element_type(tensor->dtype()))},
-                     {"shape", tensor->shape().extents()},
-                     {"data_offsets", {begin, end}}};
+  for (const Slot& slot : order) {
+    const size_t end = begin + slot.bytes();
+    header[slot.name] = {
+        {"dtype", name_of(slot.type)}, {"shape", slot.shape.extents()}, {"data_offsets", {begin, end}}};
     begin = end;
   }
   std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -154,19 +138,57 @@ Parameters load_safetensors(const std::filesystem::path& path) {
   return parameters;
 }
 
-void save_safetensors(const std::filesystem::path& path, const Parameters& parameters) {
-  const std::vector<Placed> order = placed(parameters);
-  for (const auto& [name, tensor] : order)
-    require(tensor->device() == Device::cpu && !tensor->empty(),
-            "[safetensors] cannot write {}: {} is not in host memory; copy it there first", path.string(),
-            printable(*name));
-  const std::string header = header_of(order, parameters.metadata);
+// Larger elements first, so that every tensor is aligned to its element; then by name, so that the file is
+// reproducible.
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> tensors,
+                                     std::map<std::string, std::string> metadata)
+    : path_(path), tensors_(std::move(tensors)), metadata_(std::move(metadata)), file_(path) {
+  std::sort(tensors_.begin(), tensors_.end(), [](const Slot& a, const Slot& b) {
+    const size_t left = size_of(a.type), right = size_of(b.type);
+    return left != right ? left > right : a.name < b.name;
+  });
+  for (const Slot& slot : tensors_) left_ += slot.bytes();
+  const std::string header = header_of(tensors_, metadata_);
   const uint64_t length = header.size();
-  AtomicFile file(path);
-  file.write(std::as_bytes(std::span(&length, 1)));
-  file.write(header);
-  for (const auto& [name, tensor] : order) file.write({tensor->bytes_begin(), tensor->bytes()});
-  file.commit();
+  file_.write(std::as_bytes(std::span(&length, 1)));
+  file_.write(header);
+}
+
+void SafetensorsWriter::write(std::span<const std::byte> bytes) {
+  require(bytes.size() <= left_, "[safetensors] {}: more data than was announced", path_.string());
+  left_ -= bytes.size();
+  file_.write(bytes);
+}
+
+void SafetensorsWriter::set_metadata(const std::string& key, const std::string& value) {
+  std::string& kept = metadata_[key];
+  require(kept.size() == value.size(), "[safetensors] {}: metadata '{}' has another length; got {}; expected {}",
+          path_.string(), key, value.size(), kept.size());
+  kept = value;
+  const std::string header = header_of(tensors_, metadata_);
+  file_.rewrite(length_bytes, std::as_bytes(std::span(header)));
+}
+
+void SafetensorsWriter::commit() {
+  require(left_ == 0, "[safetensors] {}: {} bytes of data are missing", path_.string(), left_);
+  file_.commit();
+}
+
+void save_safetensors(const std::filesystem::path& path, const Parameters& parameters) {
+  std::vector<Slot> slots;
+  for (const std::string& name : parameters.names()) {
+    const Tensor& tensor = parameters.at(name);
+    require(tensor.device() == Device::cpu && !tensor.empty(),
+            "[safetensors] cannot write {}: {} is not in host memory; copy it there first", path.string(),
+            printable(name));
+    slots.push_back({name, element_type(tensor.dtype()), tensor.shape()});
+  }
+  SafetensorsWriter writer(path, std::move(slots), parameters.metadata);
+  for (const Slot& slot : writer.tensors()) {
+    const Tensor& tensor = parameters.at(slot.name);
+    writer.write({tensor.bytes_begin(), tensor.bytes()});
+  }
+  writer.commit();
 }
 
 }  // namespace hp

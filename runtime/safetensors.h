@@ -57,6 +57,34 @@ void require_finite(const Tensor&, std::string_view what);
 // All tensors of a file, converted by to_tensor, with its metadata. NaN or infinite values are refused by name.
 Parameters load_safetensors(const std::filesystem::path& path);
 
+// Writes a file tensor by tensor, so that no two have to be in memory: the data in the order of tensors(), each in as
+// many pieces as is convenient. Nothing is at `path` before commit().
+class SafetensorsWriter {
+ public:
+  struct Slot {
+    std::string name;
+    ElementType type;
+    Shape shape;
+    size_t bytes() const { return static_cast<size_t>(shape.count()) * size_of(type); }
+  };
+
+  SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> tensors,
+                    std::map<std::string, std::string> metadata);
+
+  const std::vector<Slot>& tensors() const { return tensors_; }  // by element size, then by name
+  void write(std::span<const std::byte> bytes);
+  // A value of the metadata that is known only at the end takes the place of one as long.
+  void set_metadata(const std::string& key, const std::string& value);
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::vector<Slot> tensors_;
+  std::map<std::string, std::string> metadata_;
+  AtomicFile file_;
+  size_t left_ = 0;
+};
+
 // Writes through a temporary file, so that a reader never sees half of it. Tensors lie in host memory; the data is
 // ordered by element size, then by name, and begins at a multiple of 64 bytes. The same parameters give the same bytes.
 void save_safetensors(const std::filesystem::path& path, const Parameters& parameters);

@@ -9,10 +9,12 @@
 #include <string>
 
 #include "runtime/error.h"
-#include "runtime/safetensors.h"
 #include "tools/checkpoints/architecture.h"
 #include "tools/checkpoints/conversion.h"
+#include "tools/checkpoints/head_import.h"
 #include "tools/checkpoints/key_map.h"
+#include "tools/checkpoints/npy_reader.h"
+#include "tools/verify/verify.h"
 
 namespace {
 
@@ -22,6 +24,10 @@ struct Arguments {
   std::string input, output;
   hp::ConversionOptions options;
   bool list = false;
+  std::string probe, classes, embeddings, logit_constant;
+  double logit_scale = 0;
+  std::string verify, verify_input;
+  double tolerance = 1e-4;
 };
 
 std::string footer() {
@@ -35,6 +41,10 @@ std::string footer() {
          "  convert-weights resnet20-12fca82f.th -o resnet20.safetensors\n"
          "  convert-weights dino.pth --list\n"
          "  convert-weights run.pth -o student.safetensors --prefix student.module.backbone.\n"
+         "  convert-weights classifier.pth -o backbone.safetensors --probe head.safetensors\n"
+         "  convert-weights RN50.pt -o rn50.safetensors --zero-shot texts.npy --classes names.txt --probe "
+         "texts.safetensors\n"
+         "  convert-weights resnet50.pth -o resnet50.safetensors --verify logits.npy\n"
          "\nNothing in a checkpoint is executed. Exit status: 0 done, 1 failed (nothing is written), 2 wrong usage.\n";
 }
 
@@ -49,7 +59,71 @@ void add_options(CLI::App& app, Arguments& arguments) {
   app.add_option("--prefix", arguments.options.prefix,
                  "What the backbone's names start with, as --list prints them, with or without the outer dictionary; "
                  "'.' for nothing");
+  app.add_option("--probe", arguments.probe,
+                 "Write the head of a full mmpretrain classifier, or that of --zero-shot, as a probe to this file");
+  app.add_option(
+      "--classes", arguments.classes,
+      "Names of the probe's classes, one a line; with --zero-shot the text file beside the embeddings if it is "
+      "not given");
+  app.add_option(
+      "--logit-constant", arguments.logit_constant,
+      "What the head adds to every logit, a number or 'off' for -ln(classes - 1), instead of what the file's "
+      "configuration says");
+  app.add_option("--zero-shot", arguments.embeddings,
+                 "Embeddings of the classes' texts, .npy or safetensors (class_embeddings), [classes, channels]: with "
+                 "--probe they become a classifier");
+  app.add_option("--logit-scale", arguments.logit_scale,
+                 "The factor on CLIP's cosines (100, not its logarithm), instead of the checkpoint's");
+  app.add_option("--verify", arguments.verify,
+                 "Logits or features, .npy, that the original gave for --verify-input: nothing is written if the "
+                 "converted network gives others");
+  app.add_option(
+      "--verify-input", arguments.verify_input,
+      "Images, .npy [batch, 3, height, width], RGB in [0, 1] before the normalisation; otherwise one image of "
+      "the network's size, ((7 channel + 3 row + 5 column) mod 17) / 16");
+  app.add_option("--verify-tolerance", arguments.tolerance, "Of |got - expected| / |expected|")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   app.footer(footer);
+}
+
+// "texts.npy" -> "texts.txt", if that is there.
+std::string names_beside(const Arguments& arguments) {
+  if (!arguments.classes.empty() || arguments.embeddings.empty()) return arguments.classes;
+  const std::string beside = std::filesystem::path(arguments.embeddings).replace_extension(".txt").string();
+  hp::require(std::filesystem::exists(beside),
+              "[zero-shot] the names of the classes are not known; got no {}; expected --classes, one name a line",
+              beside);
+  return beside;
+}
+
+hp::Probe make_probe(const hp::Checkpoint& checkpoint, const Arguments& arguments) {
+  const std::string names = names_beside(arguments);
+  const std::vector<std::string> classes = names.empty() ? std::vector<std::string>() : hp::read_class_names(names);
+  if (arguments.embeddings.empty()) return hp::import_head(checkpoint, {arguments.logit_constant, classes});
+  return hp::import_zero_shot({arguments.embeddings, classes, arguments.logit_scale}, &checkpoint);
+}
+
+void write_probe(const hp::Checkpoint& checkpoint, const Arguments& arguments) {
+  const hp::Probe probe = make_probe(checkpoint, arguments);
+  probe.save(arguments.probe);
+  fmt::print("{:<13}{}: head {}, {} classes on {} channels, logit constant {}\n", "probe", arguments.probe,
+             name_of(probe.spec().head), probe.class_count(), probe.channels(), probe.spec().logit_constant);
+}
+
+void verify(const hp::Checkpoint& checkpoint, const hp::Conversion& conversion, const Arguments& arguments) {
+  if (arguments.verify.empty()) return;
+  const hp::Parameters weights = hp::convert(checkpoint, conversion, arguments.input);
+  const hp::Tensor images = arguments.verify_input.empty() ? hp::verification_image(hp::native_side_of(weights))
+                                                           : hp::verification_images(arguments.verify_input);
+  const hp::Verification found = hp::verify(weights, images, hp::read_npy(arguments.verify));
+  hp::require(
+      found.error <= arguments.tolerance,
+      "[verify] the {} are not those of {}; got a relative error of {:.3g} (largest element {:.3g}); expected at "
+      "most {:.3g}; another preprocessing, architecture or precision? (half precision needs --verify-tolerance 1e-2)",
+      found.what, arguments.verify, found.error, found.largest, arguments.tolerance);
+  fmt::print("{:<13}{} agree: relative error {:.2g}, largest element {:.2g}\n", "verified", found.what, found.error,
+             found.largest);
 }
 
 int run(const Arguments& arguments) {
@@ -58,11 +132,22 @@ int run(const Arguments& arguments) {
     fmt::print("{}", hp::listing(checkpoint));
     return done;
   }
-  const hp::Conversion conversion = hp::plan_conversion(checkpoint, arguments.options);
-  fmt::print("{}", hp::report(checkpoint, conversion));
-  hp::save_safetensors(arguments.output, hp::convert(checkpoint, conversion, arguments.input));
-  fmt::print("{:<13}{} ({} bytes)\n", "written", arguments.output, std::filesystem::file_size(arguments.output));
+  if (!arguments.output.empty()) {
+    const hp::Conversion conversion = hp::plan_conversion(checkpoint, arguments.options);
+    fmt::print("{}", hp::report(checkpoint, conversion));
+    verify(checkpoint, conversion, arguments);
+    hp::convert_file(checkpoint, conversion, arguments.input, arguments.output);
+    fmt::print("{:<13}{} ({} bytes)\n", "written", arguments.output, std::filesystem::file_size(arguments.output));
+  }
+  if (!arguments.probe.empty()) write_probe(checkpoint, arguments);
   return done;
+}
+
+void check_usage(const Arguments& arguments) {
+  if (arguments.output.empty() && arguments.probe.empty() && !arguments.list)
+    throw CLI::RequiredError("--output (or --probe or --list)");
+  if (!arguments.embeddings.empty() && arguments.probe.empty()) throw CLI::RequiredError("--probe (with --zero-shot)");
+  if (!arguments.verify.empty() && arguments.output.empty()) throw CLI::RequiredError("--output (with --verify)");
 }
 
 }  // namespace
@@ -74,7 +159,7 @@ int main(int count, char** values) {
   try {
     add_options(app, arguments);
     app.parse(count, values);
-    if (arguments.output.empty() && !arguments.list) throw CLI::RequiredError("--output (or --list)");
+    check_usage(arguments);
     return run(arguments);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? done : wrong_usage;

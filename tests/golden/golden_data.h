@@ -49,6 +49,7 @@ Deviation deviation(const GoldenEntry& entry, const Tensor& got);
 class Comparison {
  public:
   explicit Comparison(const GoldenFile& file) : file_(file) {}
+  const std::map<std::string, GoldenEntry>& entries() const { return file_.entries(); }
   // Fails the test if the error is above the tolerance. `how` is what the entry's name does not tell.
   void check(const std::string& entry, const Tensor& got, const std::string& how = {});
   // Fails the test if an entry was never compared. Prints the largest error of each group of entries.

@@ -255,6 +255,46 @@ TEST_CASE("files that are no probe are refused") {
   }
 }
 
+TEST_CASE("a B-cos classifier of a checkpoint becomes a frozen B-cos probe with the file's logit constant") {
+  Parameters backbone;
+  const std::vector<float> weight{3, 0, 4, 0, 5, 0};
+  backbone.set("head.linear.weight", Tensor::host({2, 3}, weight));
+  backbone.metadata["logit_constant"] = "-0.5";
+  const ProbeSpec spec{"own", HeadKind::converted, LossKind::bce, true, 0, 0};
+  const Probe probe = Probe::converted(spec, backbone, 3, class_names(2));
+  CHECK(probe.spec().head == HeadKind::bcos_linear);
+  CHECK_FALSE(probe.trainable());
+  CHECK_FALSE(probe.reads_pooled());
+  CpuKernels kernels;
+  const std::vector<float> x{3, 0, 4};
+  const std::vector<float> logits = predict(probe, FeatureTensor(Tensor::host({1, 1, 1, 3}, x)), 1, kernels)->logits;
+  CHECK(logits[0] == doctest::Approx(4.5));  // |cos| = 1, u = 5
+  CHECK(logits[1] == doctest::Approx(-0.5));
+  const hp::test::TemporaryFolder folder;
+  probe.save(folder / "p.safetensors");
+  CHECK_FALSE(Probe::load(folder / "p.safetensors").trainable());
+}
+
+TEST_CASE("a zero-shot head compares directions and scales") {
+  const std::vector<float> rows{10, 0, 0, 6, 8, 0};  // unit vectors times a logit scale of 10
+  Parameters parameters;
+  parameters.set("head.weight", Tensor::host({2, 3, 1, 1}, rows));
+  ProbeSpec spec{"zs", HeadKind::zero_shot, LossKind::ce, false, 0, 0};
+  const Probe probe = Probe::given(spec, 3, {"cat", "dog"}, parameters);
+  CpuKernels kernels;
+  const std::vector<float> x{0, 7, 0};
+  CHECK(predict(probe, FeatureTensor(Tensor::host({1, 1, 1, 3}, x)), 1, kernels)->logits == std::vector<float>{0, 8});
+  const Probe turned = probe.for_classes({"dog", "cat"});
+  CHECK(turned.classes() == std::vector<std::string>{"dog", "cat"});
+  CHECK(predict(turned, FeatureTensor(Tensor::host({1, 1, 1, 3}, x)), 1, kernels)->logits == std::vector<float>{8, 0});
+  CHECK_THROWS_WITH_AS(probe.for_classes({"dog", "cow"}), doctest::Contains("lacks class 'cow'"), Error);
+  CHECK_THROWS_WITH_AS(probe.for_classes({"dog"}), doctest::Contains("has 2 classes; the data has 1"), Error);
+  CHECK_THROWS_WITH_AS(Probe::fresh(spec, 3, class_names(2), 1), doctest::Contains("zero-shot head has its weights"),
+                       Error);
+  CHECK_THROWS_WITH_AS(Probe::given(spec, 4, {"cat", "dog"}, parameters), doctest::Contains("head.weight does not fit"),
+                       Error);
+}
+
 TEST_CASE("the classifier of a checkpoint becomes a probe") {
   Parameters backbone;
   const std::vector<float> weight{1, 2, 3, 4, 5, 6}, bias{7, 8};

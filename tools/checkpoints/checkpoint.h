@@ -41,7 +41,7 @@ struct Checkpoint {
   std::string container;  // "PyTorch legacy stream", "PyTorch zip archive", "safetensors"
   std::vector<CheckpointTensor> tensors;
   std::vector<CheckpointItem> items;
-  std::map<std::string, std::string> metadata;  // of safetensors
+  std::map<std::string, std::string> metadata;  // of safetensors; "meta.cfg" of mmengine, the text of a configuration
   std::unique_ptr<CheckpointStorages> storages;
 
   // The values as a contiguous float32 tensor (int32 stays int32).

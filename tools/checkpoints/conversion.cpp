@@ -7,15 +7,12 @@
 #include <unordered_map>
 
 #include "runtime/error.h"
-#include "runtime/safetensors.h"
 #include "runtime/text.h"
 #include "tools/checkpoints/architecture.h"
 #include "tools/checkpoints/key_selection.h"
 
 namespace hp {
 namespace {
-
-constexpr std::string_view converter = "convert-weights 0.1.0";
 
 bool is_floating(ElementType type) {
   return type == ElementType::f64 || type == ElementType::f32 || type == ElementType::f16 || type == ElementType::bf16;
@@ -172,22 +169,6 @@ class Planner {
   Conversion plan_;
 };
 
-Tensor read_used(const Checkpoint& checkpoint, const UsedTensor& used) {
-  CheckpointTensor tensor = checkpoint.tensors[used.tensor];
-  if (used.transpose) {
-    tensor.view.shape = shape_of(tensor, true);
-    std::swap(tensor.view.strides[0], tensor.view.strides[1]);
-  }
-  return checkpoint.read(tensor).reshaped(used.shape);
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  constexpr size_t shown = 5;
-  std::string text;
-  for (size_t i = 0; i < names.size() && i < shown; ++i) text += (i ? "; " : "") + names[i];
-  return names.size() > shown ? fmt::format("{}; and {} more", text, names.size() - shown) : text;
-}
-
 }  // namespace
 
 Conversion plan_conversion(const Checkpoint& checkpoint, const ConversionOptions& options) {
@@ -202,36 +183,6 @@ Conversion plan_conversion(const Checkpoint& checkpoint, const ConversionOptions
   const KeySelection selection = select_keys(checkpoint, options, architectures);
   refuse_foreign(checkpoint, selection.wrapper);
   return Planner(checkpoint, selection).plan();
-}
-
-Parameters convert(const Checkpoint& checkpoint, const Conversion& conversion, const std::filesystem::path& source) {
-  require(conversion.missing.empty(), "[convert] {}: {} tensors of {} are missing: {}", source.string(),
-          conversion.missing.size(), conversion.architecture, joined(conversion.missing));
-  require(conversion.wrong.empty(), "[convert] {}: {} tensors do not fit {}: {}", source.string(),
-          conversion.wrong.size(), conversion.architecture, joined(conversion.wrong));
-  require(conversion.unexpected.empty(),
-          "[convert] {}: {} has no {} of these tensors, so the file is of another network: {}", source.string(),
-          conversion.architecture, conversion.unexpected.size(), joined(conversion.unexpected));
-  Parameters parameters;
-  for (const UsedTensor& used : conversion.used) {
-    const CheckpointTensor& tensor = checkpoint.tensors[used.tensor];
-    const Tensor values = read_used(checkpoint, used);
-    require_finite(values, fmt::format("{} ({} of {})", used.name, printable(tensor.name), source.string()));
-    parameters.set(used.name, values);
-  }
-  if (!conversion.metadata.empty()) {
-    parameters.metadata = conversion.metadata;
-    return parameters;
-  }
-  parameters.metadata = {{"architecture", conversion.architecture},
-                         {"preprocessing", conversion.preprocessing},
-                         {"classes", std::to_string(conversion.classes)},
-                         {"source", source.filename().string()},
-                         {"source_sha256", sha256(source)},
-                         {"key_map", conversion.key_map},
-                         {"converter", std::string(converter)}};
-  if (!conversion.logit_constant.empty()) parameters.metadata["logit_constant"] = conversion.logit_constant;
-  return parameters;
 }
 
 }  // namespace hp

@@ -61,6 +61,11 @@ Conversion plan_conversion(const Checkpoint& checkpoint, const ConversionOptions
 // so converts to itself. Throws hp::Error if the conversion is not complete, or on a value that is not finite.
 Parameters convert(const Checkpoint& checkpoint, const Conversion& conversion, const std::filesystem::path& source);
 
+// The same into a safetensors file, tensor by tensor: anonymous memory for no more than one of them. The bytes are
+// those that save_safetensors would write.
+void convert_file(const Checkpoint& checkpoint, const Conversion& conversion, const std::filesystem::path& source,
+                  const std::filesystem::path& target);
+
 // The conversion as a few lines of text; the list of what a file holds, one line a tensor.
 std::string report(const Checkpoint& checkpoint, const Conversion& conversion);
 std::string listing(const Checkpoint& checkpoint);

@@ -24,6 +24,10 @@ class Flattener {
       const TorchTensor& tensor = objects_.tensors()[number->number];
       checkpoint_.tensors.push_back({name, tensor.type, tensor.view, tensor.storage});
     } else {
+      if (const auto* text = heap_.as<Text>(id); text && name == "meta.cfg") {
+        heap_.charge_bytes(text->text.size());
+        checkpoint_.metadata[name] = std::string(text->text);
+      }
       const bool foreign = heap_.as<Foreign>(id) || heap_.as<Global>(id);
       checkpoint_.items.push_back({name, describe(heap_, id), foreign});
     }

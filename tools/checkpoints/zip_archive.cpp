@@ -1,9 +1,11 @@
 #include "tools/checkpoints/zip_archive.h"
 
 #include <zip.h>
+#include <zlib.h>
 
 #include "runtime/error.h"
 #include "runtime/text.h"
+#include "tools/checkpoints/zip_directory.h"
 
 namespace hp {
 namespace {
@@ -38,7 +40,14 @@ ZipMember checked_member(const zip_stat_t& facts, uint64_t file_bytes) {
       "[zip] member {} unpacks to {} bytes from an archive of {}; expected at most {}; if you trust it, unpack it and "
       "pack it again without compression (zip -0)",
       name, facts.size, file_bytes, file_bytes + spare_unpacked);
-  return {facts.index, facts.size};
+  return {facts.index, facts.size, facts.crc};
+}
+
+// Only where the archive's own directory and libzip say the same.
+void place(ZipMember& member, const zip_stat_t& facts, const ZipPlace& place) {
+  const bool same = place.name == facts.name && place.bytes.size() == member.bytes &&
+                    (facts.valid & ZIP_STAT_CRC) != 0 && place.checksum == facts.crc;
+  if (same && member.bytes > 0) member.stored = place.bytes.data();
 }
 
 }  // namespace
@@ -57,12 +66,15 @@ ZipArchive::ZipArchive(std::span<const std::byte> file) {
           reason);
 
   const zip_int64_t count = zip_get_num_entries(archive_.get(), 0);
+  const std::optional<std::vector<ZipPlace>> places = zip_places(file);
+  const bool placed = places && places->size() == static_cast<size_t>(count);
   for (zip_int64_t index = 0; index < count; ++index) {
     zip_stat_t facts;
     zip_stat_init(&facts);
     require(zip_stat_index(archive_.get(), static_cast<zip_uint64_t>(index), 0, &facts) == 0,
             "[zip] member {} cannot be examined: {}", index, zip_strerror(archive_.get()));
-    const ZipMember member = checked_member(facts, file.size());
+    ZipMember member = checked_member(facts, file.size());
+    if (placed && facts.comp_method == ZIP_CM_STORE) place(member, facts, (*places)[static_cast<size_t>(index)]);
     require(members_.emplace(facts.name, member).second,
             "[zip] two members are called {}; the archive is damaged or hostile", printable(facts.name));
   }
@@ -71,6 +83,15 @@ ZipArchive::ZipArchive(std::span<const std::byte> file) {
 const ZipMember* ZipArchive::find(const std::string& name) const {
   const auto found = members_.find(name);
   return found == members_.end() ? nullptr : &found->second;
+}
+
+std::optional<std::span<const std::byte>> ZipArchive::mapped(const std::string& name) const {
+  const ZipMember* member = find(name);
+  if (!member || !member->stored) return std::nullopt;
+  const auto* bytes = reinterpret_cast<const Bytef*>(member->stored);
+  require(crc32_z(0, bytes, member->bytes) == member->checksum,
+          "[zip] member {} is damaged: {}; download the file again", printable(name), "CRC error");
+  return std::span(member->stored, member->bytes);
 }
 
 std::vector<std::byte> ZipArchive::read(const std::string& name) const {

@@ -18,6 +18,8 @@ namespace hp {
 struct ZipMember {
   uint64_t index;
   uint64_t bytes;  // unpacked; never more than the packed data can hold
+  uint32_t checksum = 0;
+  const std::byte* stored = nullptr;  // where it lies in the file as it is; nothing if it has to be unpacked
 };
 
 // Stored and deflated members; the checksum of each is verified when it is read. Throws hp::Error on a damaged archive,
@@ -29,6 +31,8 @@ class ZipArchive {
   const std::unordered_map<std::string, ZipMember>& members() const { return members_; }
   const ZipMember* find(const std::string& name) const;
   std::vector<std::byte> read(const std::string& name) const;  // throws if there is no such member
+  // The member where it lies, its checksum compared; nothing if it has to be read.
+  std::optional<std::span<const std::byte>> mapped(const std::string& name) const;
 
  private:
   struct Discard {

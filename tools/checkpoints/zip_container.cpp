@@ -17,10 +17,13 @@ namespace {
 class ZipStorages : public CheckpointStorages {
  public:
   ZipStorages(MappedFile file, ZipArchive archive, std::vector<std::string> members)
-      : file_(std::move(file)), archive_(std::move(archive)), members_(std::move(members)) {}
+      : file_(std::move(file)), archive_(std::move(archive)), members_(std::move(members)), mapped_(members_.size()) {}
 
-  // The last storage stays, because neighbours often share one.
+  // Stored members are used where they lie. Of packed ones the last stays, because neighbours often share one.
   std::span<const std::byte> open(size_t storage) override {
+    std::span<const std::byte>& mapped = mapped_.at(storage);
+    if (mapped.empty()) mapped = archive_.mapped(members_.at(storage)).value_or(mapped);
+    if (!mapped.empty()) return mapped;
     if (opened_ != storage) {
       opened_.reset();
       bytes_ = archive_.read(members_.at(storage));
@@ -33,6 +36,7 @@ class ZipStorages : public CheckpointStorages {
   MappedFile file_;
   ZipArchive archive_;
   std::vector<std::string> members_;
+  std::vector<std::span<const std::byte>> mapped_;  // those whose checksum was right
   std::optional<size_t> opened_;
   std::vector<std::byte> bytes_;
 };

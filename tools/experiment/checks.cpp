@@ -7,6 +7,7 @@
 #include "attribution/methods/bcos.h"
 #include "runtime/error.h"
 #include "runtime/text.h"
+#include "tools/experiment/given_probes.h"
 #include "tools/experiment/shift_run.h"
 
 namespace hp {
@@ -15,12 +16,11 @@ namespace {
 
 Probe untrained(const Experiment& experiment, const Network& network, const Dataset& images, size_t index) {
   const ProbeSpec& spec = experiment.probes[index];
-  require(spec.head != HeadKind::converted || network.features == "auto",
+  require(!spec.frozen || !experiment.probe_files[index].empty() || network.features == "auto",
           "[experiment] /probes/{}/head: the classifier of {} reads the network's own features; got backbone.features "
           "\"{}\"; expected \"auto\", or another head",
           index, network.architecture, network.features);
-  if (spec.head == HeadKind::converted)
-    return Probe::converted(spec, network.weights, network.channels, images.classes());
+  if (std::optional<Probe> given = given_probe(experiment, network, images.classes(), index)) return std::move(*given);
   return Probe::fresh(spec, network.channels, images.classes(), experiment.seed);
 }
 

@@ -68,7 +68,7 @@ DataConfig parse_data(const json& data, const std::filesystem::path& folder, uin
   return config;
 }
 
-void parse_probes(const json& probes, Experiment& experiment) {
+void parse_probes(const json& probes, const std::filesystem::path& folder, Experiment& experiment) {
   std::set<std::string> seen;
   for (size_t i = 0; i < probes.size(); ++i) {
     const json& probe = probes[i];
@@ -95,8 +95,15 @@ void parse_probes(const json& probes, Experiment& experiment) {
             "[experiment] {}/logit_constant: out of range; got {}; expected at most 1e6 either way", path,
             constant.dump());
     if (source == LogitConstant::given) spec.logit_constant = constant.get<float>();
+    const std::string file = probe["file"];
+    require(file.empty() || spec.head == HeadKind::converted || spec.head == HeadKind::zero_shot,
+            "[experiment] {}/file: not used by head {}; got {}; expected head converted or zero-shot", path,
+            name_of(spec.head), printable(file));
+    require(!file.empty() || spec.head != HeadKind::zero_shot,
+            "[experiment] {}/file: missing; expected the probe that convert-weights --zero-shot wrote", path);
     experiment.probes.push_back(spec);
     experiment.constants.push_back(source);
+    experiment.probe_files.push_back(file.empty() ? std::filesystem::path() : beside(folder, file));
   }
 }
 
@@ -299,7 +306,7 @@ Experiment Experiment::parse(const json& file, const std::filesystem::path& fold
   e.cache = beside(folder, r["features"]["cache"]);
   e.feature_form = r["features"]["form"];
   e.half_features = r["features"]["dtype"] == "float16";
-  parse_probes(r["probes"], e);
+  parse_probes(r["probes"], folder, e);
   e.recipe = parse_recipe(r["training"], e.seed);
   if (r["training"].contains("augment")) e.augmentation = parse_augmentation(r["training"]["augment"]);
   parse_attributions(r["attributions"], e);

@@ -80,7 +80,8 @@ struct Experiment {
   std::string feature_form;     // auto, pooled, maps
   bool half_features = false;
   std::vector<ProbeSpec> probes;
-  std::vector<LogitConstant> constants;  // per probe
+  std::vector<LogitConstant> constants;            // per probe
+  std::vector<std::filesystem::path> probe_files;  // per probe: where its weights are given; empty: nowhere
   Recipe recipe;
   Augmentation augmentation;  // of the pictures that probes train on; none: their features are computed once
   std::vector<AttributionSpec> attributions;

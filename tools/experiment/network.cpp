@@ -68,6 +68,10 @@ Network built(Parameters values, const std::filesystem::path& weights, const nlo
   network.features = features;
   const Backbone backbone = build_backbone(network.architecture, network.shape, features);
   network.channels = backbone.channels();
+  if (!backbone.graph.contains("model_input.mean")) {  // B-cos: the image and its inverse as they are
+    const auto channels = static_cast<size_t>(backbone.graph.node(backbone.model_input()).shape[-1]);
+    set_normalisation(network.weights, std::vector<float>(channels, 0.0F), std::vector<float>(channels, 1.0F));
+  }
   check_tensors(backbone.graph, network.weights, weights);
   network.folded = fold_batch_norm(backbone.graph, network.weights);
   return network;

@@ -6,7 +6,9 @@
 #include "probes/digest.h"
 #include "probes/training_state.h"
 #include "runtime/error.h"
+#include "runtime/file.h"
 #include "tools/experiment/augmented_features.h"
+#include "tools/experiment/given_probes.h"
 #include "tools/experiment/probe_digest.h"
 
 namespace hp {
@@ -16,13 +18,15 @@ namespace {
 using nlohmann::json;
 
 // Everything that decides a probe's weights.
-std::string training_digest(const FeatureRun& run, const SplitData& train, const json& probe) {
+std::string training_digest(const FeatureRun& run, const SplitData& train, size_t index) {
   json all;
   all["features"] = feature_key(run.experiment, run.network, train, run.engine).digest();
   all["training"] = run.experiment.resolved["training"];
   if (run.experiment.augmentation.active()) all["backbone_batch"] = run.experiment.batch_size;
   all["seed"] = run.experiment.seed;
-  all["probe"] = probe;
+  all["probe"] = run.experiment.resolved["probes"][index];
+  if (const std::filesystem::path& file = run.experiment.probe_files[index]; !file.empty())
+    all["probe_file"] = sha256_of(MappedFile(file).bytes());
   all["threads"] = run.engine;
   all["labels"] = train.images->classes();
   // Class names may come from folders and need not be UTF-8.
@@ -36,8 +40,7 @@ Probe make_probe(const FeatureRun& run, const SplitData& train, size_t index) {
   if (run.experiment.constants[index] == LogitConstant::off) spec.logit_constant = off_logit(count);
   if (run.experiment.constants[index] == LogitConstant::automatic)
     spec.logit_constant = protocol_logit_constant(spec, count, train.labels.multi_label());
-  if (spec.head == HeadKind::converted)
-    return Probe::converted(spec, run.network.weights, run.network.channels, classes);
+  if (std::optional<Probe> given = given_probe(run.experiment, run.network, classes, index)) return std::move(*given);
   return Probe::fresh(spec, run.network.channels, classes, run.experiment.seed);
 }
 
@@ -204,7 +207,7 @@ TestedProbes train_and_test(const FeatureRun& run, const SplitData& train, const
   std::vector<size_t> missing;
   for (size_t i = 0; i < run.experiment.probes.size(); ++i) {
     check_loss(run.experiment.probes[i].loss, train.labels);
-    digests.push_back(training_digest(run, train, run.experiment.resolved["probes"][i]));
+    digests.push_back(training_digest(run, train, i));
     std::optional<Probe> earlier = earlier_probe(file_of(i), digests.back(), run.journal);
     const bool fresh = !earlier.has_value();
     tested.probes.push_back(earlier ? std::move(*earlier) : make_probe(run, train, i));

@@ -13,6 +13,7 @@
 #include "tools/experiment/changes.h"
 #include "tools/experiment/checks.h"
 #include "tools/experiment/evaluation_run.h"
+#include "tools/experiment/given_probes.h"
 #include "tools/experiment/output_folder.h"
 #include "tools/experiment/plan_text.h"
 #include "tools/experiment/pretrain_run.h"
@@ -96,8 +97,9 @@ auto within_memory(const std::string& what, const std::string& advice, Stage&& s
 
 }  // namespace
 
-Outcome run_experiment(const Experiment& experiment, const RunOptions& options, const std::atomic<bool>& cancelled) {
+Outcome run_experiment(const Experiment& given, const RunOptions& options, const std::atomic<bool>& cancelled) {
   const auto start = std::chrono::steady_clock::now();
+  const Experiment experiment = with_given_heads(given);
   if (options.resume) check_unchanged(options.output / "experiment.json", experiment);
   SplitData train, test;
   Network network;

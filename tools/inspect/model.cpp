@@ -52,12 +52,6 @@ Network without_weights(const std::string& architecture, int64_t side) {
   return network;
 }
 
-std::vector<std::string> numbered_classes(int64_t count) {
-  std::vector<std::string> classes;
-  for (int64_t i = 0; i < count; ++i) classes.push_back(std::to_string(i));
-  return classes;
-}
-
 std::optional<Probe> classifier(const ModelChoice& choice, const Network& network) {
   if (!choice.probe.empty()) {
     Probe probe = Probe::load(choice.probe);
@@ -66,11 +60,12 @@ std::optional<Probe> classifier(const ModelChoice& choice, const Network& networ
             choice.probe.string(), choice.model, probe.channels(), network.channels);
     return probe;
   }
-  if (!network.weights.contains("head.weight")) return std::nullopt;
+  const char* weight = network.weights.contains("head.linear.weight") ? "head.linear.weight" : "head.weight";
+  if (!network.weights.contains(weight)) return std::nullopt;
   ProbeSpec spec;
   spec.name = "classifier";
   return Probe::converted(spec, network.weights, network.channels,
-                          numbered_classes(network.weights.at("head.weight").shape()[0]));
+                          numbered_classes(network.weights.at(weight).shape()[0]));
 }
 
 }  // namespace

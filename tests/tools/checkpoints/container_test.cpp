@@ -5,6 +5,7 @@
 #include "tests/files.h"
 #include "tests/tools/checkpoints/checkpoint_builder.h"
 #include "tools/checkpoints/checkpoint.h"
+#include "tools/checkpoints/zip_directory.h"
 
 namespace {
 
@@ -94,6 +95,35 @@ TEST_CASE("zip: stored and deflated") {
   ZipSpec spec = archive();
   spec.deflate = true;
   CHECK(result(zip_file(spec)) == "w 0 3 1 4 2 5");
+}
+
+TEST_CASE("zip: stored members are read where they lie, others and doubtful ones by libzip") {
+  const auto places = [](const std::string& file) { return zip_places(std::as_bytes(std::span(file))); };
+  const std::string file = zip_file(archive());
+  const auto found = places(file);
+  REQUIRE(found.has_value());
+  REQUIRE(found->size() == 3);
+  CHECK(found->back().name == "archive/data/94020243121552");
+  CHECK(found->back().bytes.size() == 24);
+  CHECK(std::memcmp(found->back().bytes.data(), numbers.bytes().data(), 24) == 0);
+  ZipSpec spec = archive();
+  spec.deflate = true;
+  const std::string packed = zip_file(spec);
+  const auto packed_places = places(packed);
+  REQUIRE(packed_places.has_value());
+  for (const ZipPlace& place : *packed_places) CHECK((place.bytes.empty() || place.name.ends_with("version")));
+  CHECK_FALSE(places("").has_value());
+  CHECK_FALSE(places("PK\5\6").has_value());
+  // A directory that points elsewhere is not believed, whatever libzip makes of it.
+  const size_t entry = file.rfind("PK\1\2");
+  for (const uint32_t offset : {0U, 1U, 0xFFFFFFF0U, 0xFFFFFFFFU}) {
+    std::string changed = file;
+    changed.replace(entry + 42, 4, raw(offset));
+    const auto misled = places(changed);
+    CHECK((!misled || misled->back().bytes.data() != found->back().bytes.data()));
+    CHECK(result(changed).starts_with("["));
+  }
+  for (size_t length = 0; length < file.size(); ++length) CHECK_FALSE(places(file.substr(0, length)).has_value());
 }
 
 TEST_CASE("zip: any folder name, unknown members beside") {

@@ -13,6 +13,7 @@
 #include "runtime/error.h"
 #include "tests/files.h"
 #include "tests/places.h"
+#include "tests/sanitized.h"
 #include "tests/tools/checkpoints/checkpoint_builder.h"
 #include "tests/tools/checkpoints/mutations.h"
 #include "tools/checkpoints/conversion.h"
@@ -21,12 +22,6 @@ namespace {
 
 using namespace hp;
 using namespace hp::test;
-
-#ifdef __SANITIZE_ADDRESS__
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
 
 constexpr int most_seconds = 10;
 constexpr uint64_t spare_memory = uint64_t{64} << 20;

@@ -2,13 +2,18 @@
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <iterator>
 
 #include "runtime/error.h"
 #include "runtime/safetensors.h"
 #include "tests/files.h"
 #include "tests/places.h"
+#include "tests/sanitized.h"
+#include "tests/tools/checkpoints/checkpoint_builder.h"
+#include "tools/checkpoints/checkpoint.h"
 
 namespace {
 
@@ -101,4 +106,47 @@ TEST_CASE("convert-weights: a disk that is full leaves what was there, and nothi
   CHECK_MESSAGE(contains(read_file(err), "cannot write " + output + ": File too large"), read_file(err));
   CHECK(read_file(output) == "old");
   CHECK(std::distance(std::filesystem::directory_iterator(folder / "out"), {}) == 1);
+}
+
+TEST_CASE("convert-weights: no more memory than 1.2 of the largest tensor and 64 MiB" *
+          doctest::skip(hp::test::sanitized)) {
+  const TemporaryFolder folder;
+  // ResNet-50 with storages of its own: 94 MiB of weights, the largest tensor 9 MiB.
+  const Checkpoint checkpoint = read_checkpoint(files + "resnet50_legacy.pth");
+  const std::string whole = (folder / "whole.safetensors").string();
+  REQUIRE(run(folder, files + "resnet50_legacy.pth -o " + whole).code == 0);
+  std::vector<hp::test::StorageSpec> storages;
+  hp::test::py::Items items;
+  const Parameters weights = load_safetensors(whole);
+  size_t largest = 0;
+  for (const std::string& name : weights.names()) {
+    const Tensor& tensor = weights.at(name);
+    largest = std::max(largest, tensor.bytes());
+    storages.push_back(
+        {.key = std::to_string(storages.size()), .values = {tensor.floats(), tensor.floats() + tensor.count()}});
+    hp::test::TensorSpec spec{{tensor.shape().extents().begin(), tensor.shape().extents().end()}, {}};
+    const StridedView view = StridedView::contiguous(tensor.shape());
+    spec.stride.assign(view.strides.begin(), view.strides.begin() + tensor.shape().rank());
+    const std::string own = name.starts_with("head.") ? "fc." + name.substr(5) : name;
+    items.emplace_back(own, hp::test::tensor(hp::test::persistent(storages.back(), false), spec));
+  }
+  const auto zip = hp::test::torch_archive(hp::test::py::dict(items), storages);
+  hp::test::write_file(folder / "whole.pth", hp::test::zip_file(zip));
+  const size_t limit = largest + largest / 5 + (size_t{64} << 20);
+  REQUIRE(limit < std::filesystem::file_size(whole) * 9 / 10);  // so that loading all of it cannot pass
+  const auto confined = [&](const std::string& source, const std::string& target) {
+    return std::system(fmt::format("ulimit -d {}; {} {} -o {} >{} 2>&1", limit >> 10, HP_CONVERT_WEIGHTS, source,
+                                   target, (folder / "said").string())
+                           .c_str());
+  };
+  const std::string copy = (folder / "copy.safetensors").string();
+  for (const std::string& source : {files + "resnet50_legacy.pth", whole, (folder / "whole.pth").string()}) {
+    CAPTURE(source);
+    CHECK_MESSAGE(confined(source, copy) == 0, read_file(folder / "said"));
+    const Parameters again = load_safetensors(copy);
+    CHECK(again.names() == weights.names());
+    CHECK(std::memcmp(again.at("layer4.2.conv2.weight").floats(), weights.at("layer4.2.conv2.weight").floats(),
+                      largest) == 0);
+    std::filesystem::remove(copy);
+  }
 }

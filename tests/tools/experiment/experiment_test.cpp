@@ -60,6 +60,7 @@ std::string fingerprint(const Experiment& e) {
     const ProbeSpec& p = e.probes[i];
     text += fmt::format("{} {} {} {} {} {} {} ", p.name, static_cast<int>(p.head), static_cast<int>(p.loss), p.bias,
                         p.logit_constant, p.learning_rate, static_cast<int>(e.constants[i]));
+    text += e.probe_files[i].string();
   }
   for (const ProbeSpec& p : e.probes) text += fmt::format("{} {} {} ", p.hidden, p.layers, p.temperature);
   if (e.pretrain) text += text_of(*e.pretrain) + " ";
@@ -182,7 +183,7 @@ TEST_CASE("experiment: every key of the schema changes what the program does") {
       seen = seen || after != before || contains(refused, place.to_string());
     }
   });
-  CHECK(changes.size() == 110);
+  CHECK(changes.size() == 111);
   for (const auto& [key, seen] : changes) CHECK_MESSAGE(seen, key);
 }
 

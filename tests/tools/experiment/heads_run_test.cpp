@@ -6,7 +6,10 @@
 #include <set>
 
 #include "probes/probe.h"
+#include "runtime/safetensors.h"
+#include "tests/places.h"
 #include "tests/tools/experiment/synthetic.h"
+#include "tools/checkpoints/conversion.h"
 
 using namespace hp;
 using namespace hp::test;
@@ -50,6 +53,52 @@ TEST_CASE("run: MLP and B-cos heads train, are explained by every method, and ar
   CHECK(probe.spec().logit_constant == doctest::Approx(-std::log(synthetic_classes - 1.0)));
   CHECK(run_here(experiment, folder / "out") == Outcome::complete);  // from the files
   CHECK(results_of(folder / "out") == results);
+}
+
+TEST_CASE("run: a B-cos backbone from its checkpoint, with trained, given and zero-shot probes, and its own maps") {
+  const TemporaryFolder folder;
+  write_image_folder(folder / "data");
+  const auto source = source_folder() / "tests/golden/resnets/bcos_cifar_resnet20.pth";
+  const Checkpoint checkpoint = read_checkpoint(source);
+  Parameters weights = convert(checkpoint, plan_conversion(checkpoint, {}), source);
+  save_safetensors(folder / "weights.safetensors", weights);
+  // The first six of its ten classes as a probe of their own, and one vector a class as text embeddings would be.
+  const int64_t channels = weights.at("head.linear.weight").shape()[1];
+  Parameters rows, texts;
+  rows.set("head.fc0.linear.weight", weights.at("head.linear.weight").rows(0, 6).reshaped({6, channels, 1, 1}));
+  texts.set("head.weight", weights.at("head.linear.weight").rows(0, 6).reshaped({6, channels, 1, 1}));
+  const std::vector<std::string> turned{"class5", "class4", "class3", "class2", "class1", "class0"};
+  Probe::given({"g", HeadKind::bcos_linear}, channels, numbered_classes(6), rows).save(folder / "rows.safetensors");
+  Probe::given({"z", HeadKind::zero_shot, LossKind::ce, false}, channels, turned, texts)
+      .save(folder / "texts.safetensors");
+  json experiment = grid_experiment(folder.path());
+  experiment["probes"] =
+      json::array({{{"name", "trained"}, {"head", "bcos-linear"}, {"loss", "bce"}, {"learning_rate", 1}},
+                   {{"name", "given"}, {"head", "converted"}, {"file", (folder / "rows.safetensors").string()}},
+                   {{"name", "texts"}, {"head", "zero-shot"}, {"file", (folder / "texts.safetensors").string()}}});
+  experiment["attributions"] = json::parse(R"([{"method": "bcos"}, {"method": "ixg"}, {"method": "gradcam"}])");
+  experiment["evaluations"] = json::parse(R"([{"metric": "gridpg", "cells": 2, "grids": 2, "confidence": 0}])");
+  experiment["output"] = {{"gallery", 1}, {"raw_maps", false}};
+  CHECK(run_here(experiment, folder / "out") == Outcome::complete);
+  const json results = results_of(folder / "out");
+  CHECK(results["probes"][0]["training_loss"].back() < results["probes"][0]["training_loss"].front());
+  CHECK(results["rows"].size() == 3 * 3);
+  for (const json& row : results["rows"]) CHECK(row["mean"].is_number());
+  const Probe texts_again = Probe::load(folder / "out/probes/texts.safetensors");
+  CHECK_FALSE(texts_again.trainable());
+  CHECK(texts_again.classes().front() == "class0");
+  CHECK(run_here(experiment, folder / "out") == Outcome::complete);  // from the files
+  CHECK(results_of(folder / "out") == results);
+
+  const auto refusal = [&](const char* where, const json& value) {
+    json changed = experiment;
+    changed[json::json_pointer(where)] = value;
+    return error_of([&] { run_here(changed, folder / "other"); });
+  };
+  CHECK(contains(refusal("/probes/0/file", "x"), "/probes/0/file: not used by head bcos-linear"));
+  CHECK(contains(refusal("/probes/2/file", ""), "/probes/2/file: missing"));
+  CHECK(contains(refusal("/probes/2/file", (folder / "absent").string()), "absent"));
+  CHECK(contains(refusal("/probes/1/file", ""), "does not fit; got [10, 32]; expected 6 classes"));
 }
 
 TEST_CASE("run: what does not fit a head or a backbone is refused with the place") {

@@ -45,7 +45,7 @@ TEST_CASE("schema: the minimal experiment passes, and gets every default") {
 
 TEST_CASE("schema: an unknown key is named with its path and the nearest key") {
   CHECK(complaint("/probes/1/los", "bce") ==
-        "[experiment] /probes/1/'los': unknown key; got \"bce\"; expected one of b, bias, head, hidden, layers, "
+        "[experiment] /probes/1/'los': unknown key; got \"bce\"; expected one of b, bias, file, head, hidden, layers, "
         "learning_rate, logit_constant, loss, name, temperature (did you mean loss?)");
   CHECK(contains(complaint("/sede", 3), "/'sede': unknown key; got 3"));
   CHECK(contains(complaint("/sede", 3), "(did you mean seed?)"));
