@@ -21,7 +21,8 @@ PINNED = {"torch": "2.15.0", "torchvision": "0.29.2", "timm": "1.0.31", "open_cl
           "einops": "0.8.2", "safetensors": "0.8.0", "numpy": "2.4.6"}
 IMAGES = 2
 WHOLE, SAMPLES = 1024, 256
-MAPS = ("raw_attention", "rollout", "chefer_generic", "chefer_lrp", "cp_lrp", "attn_lrp", "bcos")  # in files of their own
+# In files of their own:
+MAPS = ("raw_attention", "rollout", "gradcam", "chefer_generic", "chefer_lrp", "cp_lrp", "attn_lrp", "bcos")
 
 
 def versions(allow_others):

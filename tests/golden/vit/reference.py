@@ -265,9 +265,14 @@ def token_maps(walk, targets):
     attentions = [walk.values[f"blocks.{i}.attn.softmax"] for i in range(walk.depth)]
     maps = {"raw_attention": read_rows(walk, attentions[-1].mean(1)),
             "rollout": read_rows(walk, rolled([a.mean(1) for a in attentions], True))}
+    tokens = keep(walk.values[f"blocks.{walk.depth - 1}.attn.in"])  # what the last self-attention reads
     for role, target in targets.items():
         chosen = walk.values["logits"].gather(1, target[:, None]).sum()
         gradients = torch.autograd.grad(chosen, attentions, retain_graph=True)
+        slope, = torch.autograd.grad(chosen, tokens, retain_graph=True)
+        first = 1 if walk.config.class_token else 0
+        weighted = (tokens[:, first:] * slope[:, first:].mean(1, keepdim=True)).sum(2)
+        maps[role + "/gradcam"] = weighted.reshape(-1, *walk.grid)
         generic = [(a * g).clamp(min=0).mean(1) for a, g in zip(attentions, gradients)]
         maps[role + "/chefer_generic"] = read_rows(walk, rolled(generic, False))
         if not walk.config.bcos:
