@@ -52,12 +52,20 @@ class Walk:
     constants on the way back: attention (q and k), statistics (the deviation of a layer norm), scales (B-cos) and
     activations (f(x) / x)."""
 
-    def __init__(self, config, parameters, frozen=(), halves=False):
+    def __init__(self, config, parameters, frozen=(), halves=False, epsilon=0.0):
         self.config, self.p, self.frozen, self.halves = config, parameters, frozen, halves
+        self.epsilon = epsilon  # of the epsilon rule at linear layers, signed_add (attribution.md 0.2)
         self.values = {}
 
     def stop(self, what, x):
         return x.detach() if what in self.frozen else x
+
+    def stabilised(self, y):
+        """The value; the gradient times y / stab(y)."""
+        if self.epsilon == 0:
+            return y
+        share = (y / torch.where(y < 0, y - self.epsilon, y + self.epsilon)).detach()
+        return y.detach() + share * (y - y.detach())
 
     def norm(self, name, x):
         mean, variance = x.mean(-1, keepdim=True), x.var(-1, unbiased=False, keepdim=True)
@@ -66,14 +74,15 @@ class Walk:
 
     def linear(self, name, x, bcos=True):
         if not (self.config.bcos and bcos):
-            return functional.linear(x, self.p[name + ".weight"], self.p.get(name + ".bias"))
+            return self.stabilised(functional.linear(x, self.p[name + ".weight"], self.p.get(name + ".bias")))
         weight = self.p[name + ".linear.weight"]
         u = functional.linear(x, weight / weight.norm(dim=1, keepdim=True))
         return self.stop("scales", u.abs() / (x.norm(dim=-1, keepdim=True) + 1e-12)) * u
 
     def convolution(self, name, x, stride, padding):
         if not self.config.bcos:
-            return functional.conv2d(x, self.p[name + ".weight"], self.p.get(name + ".bias"), stride, padding)
+            return self.stabilised(functional.conv2d(x, self.p[name + ".weight"], self.p.get(name + ".bias"), stride,
+                                                     padding))
         weight = self.p[name + ".linear.weight"]
         u = functional.conv2d(x, weight / weight.flatten(1).norm(dim=1)[:, None, None, None], None, stride, padding)
         ones = torch.ones_like(weight[:1])
@@ -145,6 +154,7 @@ class Walk:
         p = self.config.patch
         if self.config.conv_patches:
             x = functional.conv2d(x, self.p["patch_embed.proj.weight"], self.p.get("patch_embed.proj.bias"), p)
+            x = self.stabilised(x)
             return x.permute(0, 2, 3, 1)
         batch, channels, height, width = x.shape
         x = x.reshape(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 3, 5, 1)
