@@ -64,7 +64,7 @@ Explanation GradCam::run(const Question& question) const {
   WalkPlan plan = gradient_walk();
   plan.pins = {name};
   if (question.watch.layers.empty() && !question.watch.conservation) plan.floor = name;
-  const Pass pass = session.forward(question.images, plan);
+  const Pass pass = session.forward(question.images, watched(plan, question.watch));
   const int layer = pass.graph().find(name);
   require(has_positions(pass.graph(), layer),
           "[gradcam] layer '{}' is no feature map; got {}; expected [batch, height, width, channels], or tokens of "

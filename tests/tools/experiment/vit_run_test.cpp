@@ -40,7 +40,8 @@ json vit_experiment(const std::filesystem::path& folder) {
     {"method": "attention_rollout"}, {"method": "raw_attention"},
     {"method": "lrp", "name": "cp-lrp", "options": {"composite": "cp_lrp"}},
     {"method": "lrp", "name": "attn-lrp", "options": {"composite": "attn_lrp"}}])");
-  experiment["evaluations"] = json::parse(R"([{"metric": "gridpg", "cells": 2, "grids": 2, "confidence": 0}])");
+  experiment["training"]["epochs"] = 10;
+  experiment["evaluations"] = json::parse(R"([{"metric": "gridpg", "cells": 2, "grids": 1, "confidence": 0}])");
   experiment["output"] = {{"gallery", 1}, {"raw_maps", false}, {"layers", {"blocks.*"}}};
   return experiment;
 }
@@ -111,7 +112,7 @@ TEST_CASE("run: a choice of features that a network does not have is refused wit
   bench.experiment["backbone"]["features"] = "class";
   CHECK(contains(bench.refusal(), "/backbone/features"));
   bench.experiment["backbone"]["features"] = "tokens";
-  bench.experiment["probes"][0] = {{"name" : "own", "head" : "converted"}};
+  bench.experiment["probes"][0] = {{"name", "own"}, {"head", "converted"}};
   CHECK(contains(bench.refusal(), "/probes/0/head: the classifier of vit_ti_8_w24_d2_h3_r32 reads the network's own"));
   Bench resnet("timm.safetensors", "vit_ti_8_w24_d2_h3_r32");
   write_weights(resnet.folder / "weights.safetensors");
