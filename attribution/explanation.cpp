@@ -4,6 +4,11 @@
 
 namespace hp {
 
+WalkPlan watched(WalkPlan plan, const Watch& watch) {
+  plan.pins.insert(plan.pins.end(), watch.layers.begin(), watch.layers.end());
+  return plan;
+}
+
 void set_logits(Explanation& explanation, std::vector<float> logits) {
   explanation.logits = std::move(logits);
   const auto negative =

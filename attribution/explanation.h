@@ -38,6 +38,9 @@ struct Explanation {
   std::vector<std::string> warnings;
 };
 
+// The plan with the values of the watched nodes kept, also where a kernel would compute them on the way to another.
+WalkPlan watched(WalkPlan plan, const Watch& watch);
+
 // The explanation with the logits of a pass.
 void set_logits(Explanation& explanation, std::vector<float> logits);
 

@@ -6,11 +6,18 @@
 namespace hp {
 
 struct GradCamOptions {
-  // A node of the backbone. The name of a convolution means its own output, also where its batch norm was folded into
-  // it; the batch norm's name means the output of that.
+  // A node of the backbone: a feature map, or the tokens of a vision transformer, of which those of patches are the
+  // map. The name of a convolution means its own output, also where its batch norm was folded into it; the batch norm's
+  // name means the output of that. "features" that are one vector an image, as those of a class token, have no map: the
+  // layer is then what the last self-attention reads, the last that all patches have a part in.
   std::string layer = "features";
   bool relu = false;  // max(map, 0), as in the paper; without it negative evidence stays
 };
+
+// The node that `layer` means in a backbone.
+std::string gradcam_layer(const Graph& backbone, const std::string& layer);
+// Is the node a feature map, or tokens whose patches lie on the graph's grid?
+bool has_positions(const Graph& graph, int node);
 
 // map = sum_k mean_hw(G_k) A_k (Selvaraju et al. 2017, equations 1 and 2), enlarged bilinearly with half-pixel centres.
 // Before a folded batch norm, y = k z + b: sum_k mean(G_z) z = sum_k mean(G_y) (y - b), exact without unfolding

@@ -44,7 +44,8 @@ MethodCost Lrp::cost(const Graph& backbone) const {
 Explanation Lrp::run(const Question& question) const {
   Session& session = question.session;
   const std::string key = "lrp " + options_.composite.key();
-  const Pass pass = session.forward(question.images, {key, options_.composite.build(input_box(session)), {}});
+  const WalkPlan plan{key, options_.composite.build(input_box(session)), {}};
+  const Pass pass = session.forward(question.images, watched(plan, question.watch));
   const std::vector<float> seeds = multipliers(session.target_logits(pass, question.targets), options_.start);
   Explanation explanation = walk_to(question, pass, pass.graph().find("model_input"), seeds);
   if (options_.start != RelevanceStart::logit) {

@@ -6,6 +6,7 @@
 #include "attribution/methods/token_layers.h"
 #include "attribution/methods/walk_method.h"
 #include "attribution/rules/attention_rules.h"
+#include "attribution/rules/bcos_rules.h"
 #include "attribution/rules/linear_rules.h"
 #include "runtime/error.h"
 
@@ -117,6 +118,10 @@ Composite chefer_relevance() {
     composite.on(kind, rules::half_relevance());
   composite.on(OpKind::avg_pool, rules::norm({.form = Form::relevance, .stabiliser = 1e-9f}));
   composite.on(OpKind::batch_norm, rules::epsilon({.form = Form::relevance, .stabiliser = 1e-9f}));
+  // Of B-cos heads, whose scale is taken as a constant, and of their norms.
+  composite.on(OpKind::bcos_scale, rules::detached_scale(Form::relevance));
+  composite.on(OpKind::patch_norm, std::make_shared<VjpRule>());  // has no message, since the scale carries none
+  composite.on(OpKind::uncentred_norm, rules::epsilon({.form = Form::relevance, .stabiliser = 1e-9f}));
   composite.on(OpKind::add, rules::rescaled_sum());
   return composite;
 }

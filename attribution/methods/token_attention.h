@@ -10,7 +10,7 @@ namespace hp {
 // How the heads' attention maps become one: their mean, or the largest or smallest of them element by element.
 enum class HeadFusion { mean, max, min };
 // Whose row is read: that of the class token, or the mean of the patches' rows. automatic: the class token's where
-// there are tokens of no patch.
+// there is one and the features are made of it.
 enum class Readout { automatic, class_token, patches };
 
 // Layers are the softmaxes of self-attention between the model input and the features, "first" counts them from 0. The

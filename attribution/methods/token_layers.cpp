@@ -45,6 +45,7 @@ TokenLayers token_layers(const Graph& graph, const std::string& method, int firs
   require(layers.prefix() >= 0,
           "[{}] fewer tokens than patches; got {} tokens of {} x {} patches; expected all patches", method,
           layers.tokens, layers.height, layers.width);
+  layers.class_token_is_read = graph.contains("cls") || !graph.contains("tokens");
   const auto count = static_cast<int>(layers.softmaxes.size());
   require(first >= 0 && first < count, "[{}] no such layer; got first {}; expected 0 to {}", method, first, count - 1);
   layers.softmaxes.erase(layers.softmaxes.begin(), layers.softmaxes.begin() + first);
@@ -57,7 +58,8 @@ TokenRows::TokenRows(Context context, const TokenLayers& layers, int64_t rows, R
   const int64_t prefix = layers.prefix(), patches = layers.tokens - prefix;
   require(readout != Readout::class_token || prefix > 0,
           "[{}] there is no class token to read; got readout \"class_token\"; expected \"patches\"", method);
-  const bool mean = readout == Readout::patches || prefix == 0;
+  const bool mean =
+      readout == Readout::patches || prefix == 0 || (readout == Readout::automatic && !layers.class_token_is_read);
   std::vector<float> one(static_cast<size_t>(layers.tokens), 0.0f);
   if (mean) std::fill(one.begin() + prefix, one.end(), 1.0f / static_cast<float>(patches));
   if (!mean) one[0] = 1;

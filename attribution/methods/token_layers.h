@@ -12,6 +12,7 @@ namespace hp {
 struct TokenLayers {
   std::vector<int> softmaxes;                 // nodes [batch, heads, tokens, tokens], from the first layer up
   int64_t tokens = 0, height = 0, width = 0;  // of the grid of patches
+  bool class_token_is_read = true;            // by the features; else they are made of the patches' tokens alone
   int64_t prefix() const { return tokens - height * width; }
 };
 

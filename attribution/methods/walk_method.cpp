@@ -50,7 +50,7 @@ MethodCost WalkMethod::cost(const Graph& backbone) const {
 }
 
 Explanation WalkMethod::run(const Question& question) const {
-  const Pass pass = question.session.forward(question.images, plan_);
+  const Pass pass = question.session.forward(question.images, watched(plan_, question.watch));
   Explanation explanation = walk_to(question, pass, pass.graph().find("model_input"), {});
   read_map(question, pass, reading_, explanation);
   return explanation;

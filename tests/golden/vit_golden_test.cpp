@@ -5,8 +5,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "attribution/method.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "models/backbone.h"
+#include "probes/probe.h"
+#include "runtime/fold.h"
 #include "runtime/ops/activation.h"
 #include "runtime/ops/bcos.h"
 #include "runtime/ops/conv.h"
@@ -41,7 +44,12 @@ Tensor formula_parameter(const std::string& name, const Shape& shape) {
 class VitGolden {
  public:
   explicit VitGolden(const std::string& name)
-      : file_("vit/" + name), comparison_(file_), height_(extent(0)), width_(extent(1)) {
+      : file_("vit/" + name),
+        maps_("vit/" + name + "_maps"),
+        comparison_(file_),
+        maps_comparison_(maps_),
+        height_(extent(0)),
+        width_(extent(1)) {
     const std::filesystem::path path =
         test::source_folder() / "tests/golden/vit" / file_.header().at("checkpoint").get<std::string>();
     const std::string architecture = file_.header().at("architecture");
@@ -66,9 +74,56 @@ class VitGolden {
     check_parameter_gradients(activations);
   }
 
-  void finish() const { comparison_.finish(); }
+  void finish() const {
+    comparison_.finish();
+    maps_comparison_.finish();
+  }
+
+  // Through a session and a probe, as a user's experiment does it, with both roles as targets of one call.
+  void check_maps() {
+    std::vector<std::string> names;
+    for (int64_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
+    ProbeSpec spec;
+    spec.name = "own";
+    const Backbone backbone = build_backbone(file_.header().at("architecture"), {1, 32, 32});
+    const Probe probe = own_probe(spec, backbone.channels(), names);
+    const Head head = probe.head({1, 1, 1, backbone.channels()}, false, kernels_);
+    Session session(fold_batch_norm(backbone.graph, parameters_), std::span(&head, 1), kernels_);
+    const auto raw = [&](const char* method, const json& options) {
+      return make_attribution(method, options)->explain(session, images(), targets_, {}).raw;
+    };
+    check_roles("gradcam", raw("gradcam", json::object()));
+    check_roles("raw_attention", raw("raw_attention", json::object()));
+    check_roles("rollout", raw("attention_rollout", json::object()));
+    check_roles("chefer_generic", raw("chefer", json::object()));
+    if (bcos()) {
+      check_roles("bcos", raw("bcos", json::object()));
+      return;
+    }
+    check_roles("chefer_lrp", raw("chefer", {{"variant", "relevance"}}));
+    for (const char* composite : {"cp_lrp", "attn_lrp"}) check_roles(composite, raw("lrp", {{"composite", composite}}));
+  }
 
  private:
+  Probe own_probe(ProbeSpec spec, int64_t channels, const std::vector<std::string>& names) const {
+    if (!bcos()) return Probe::converted(spec, parameters_, channels, names);
+    spec.head = HeadKind::bcos_linear;
+    spec.logit_constant = file_.header().at("constant").get<float>();
+    Probe probe = Probe::fresh(spec, channels, names, 1);
+    probe.parameters.set("head.fc0.linear.weight",
+                         parameters_.at("head.linear.weight").reshaped({classes, channels, 1, 1}));
+    return probe;
+  }
+
+  // Rows of both roles with their entries; what depends on no target has one entry.
+  void check_roles(const std::string& name, const Tensor& rows) {
+    for (const auto& [entry, about] : maps_.entries()) {
+      if (entry != name && !entry.ends_with("/" + name)) continue;
+      const int64_t begin = entry.starts_with("second") ? batch : 0;
+      maps_comparison_.check(entry, rows.rows(begin, begin + batch));
+    }
+  }
+
   static constexpr int64_t batch = 2, classes = 5;
 
   int64_t extent(size_t axis) const { return file_.header().at("image").at(axis).get<int64_t>(); }
@@ -108,10 +163,10 @@ class VitGolden {
 
   // Both roles as two targets of one walk.
   void check_input_gradients(const Activations& activations) {
-    constexpr int targets[2][batch] = {{1, 3}, {4, 0}};
     const Tensor seeds = Tensor::host({2 * batch, classes});
     std::fill_n(seeds.floats(), seeds.count(), 0.0f);
-    for (int64_t row = 0; row < 2 * batch; ++row) seeds.floats()[row * classes + targets[row / batch][row % batch]] = 1;
+    for (int64_t row = 0; row < 2 * batch; ++row)
+      seeds.floats()[row * classes + targets_[static_cast<size_t>(row)]] = 1;
     const RelevanceTrace trace = walk(activations, seeds, 2, {graph_.find("model_input")});
     const Tensor gradient = trace.at(graph_.find("model_input")).data;
     for (const char* role : {"first", "second"}) {
@@ -140,8 +195,9 @@ class VitGolden {
     return Propagator(graph_, Composite(), kernels_).run(activations, std::span(&entry, 1), taps);
   }
 
-  GoldenFile file_;
-  Comparison comparison_;
+  GoldenFile file_, maps_;
+  Comparison comparison_, maps_comparison_;
+  const std::vector<int> targets_{1, 3, 4, 0};  // of the roles "first" and "second"
   int64_t height_, width_;
   Parameters parameters_;
   Graph graph_;
@@ -151,6 +207,7 @@ class VitGolden {
 void check(const std::string& name) {
   VitGolden golden(name);
   golden.check();
+  golden.check_maps();
   golden.finish();
 }
 

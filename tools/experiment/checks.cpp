@@ -5,6 +5,7 @@
 #include "attribution/composites.h"
 #include "attribution/method.h"
 #include "attribution/methods/bcos.h"
+#include "attribution/methods/gradcam.h"
 #include "runtime/error.h"
 #include "runtime/text.h"
 #include "tools/experiment/given_probes.h"
@@ -82,8 +83,8 @@ void check_layer(const Graph& graph, const std::string& layer, const std::string
   require(graph.contains(layer), "[experiment] {}: no such node; got {}; expected a feature map of the backbone{}",
           path, printable(layer), near.empty() ? "" : " (did you mean " + near + "?)");
   const Node& node = graph.node(graph.find(layer));
-  require(node.op && node.shape.rank() == 4,
-          "[experiment] {}: no feature map; got {} of {}; expected a convolution, or what follows one", path,
+  require(node.op && has_positions(graph, graph.find(layer)),
+          "[experiment] {}: no feature map; got {} of {}; expected a convolution, what follows one, or tokens", path,
           printable(layer), node.shape.str());
 }
 

@@ -66,7 +66,14 @@ Network built(Parameters values, const std::filesystem::path& weights, const nlo
   set_input_statistics(network.weights, preprocessing, weights);
   network.shape = shape_of(network.preprocess);
   network.features = features;
-  const Backbone backbone = build_backbone(network.architecture, network.shape, features);
+  const Backbone backbone = [&] {
+    try {
+      return build_backbone(network.architecture, network.shape, features);
+    } catch (const Error& error) {
+      if (features == "auto") throw;
+      fail("[experiment] /backbone/features: {}", error.what());
+    }
+  }();
   network.channels = backbone.channels();
   if (!backbone.graph.contains("model_input.mean")) {  // B-cos: the image and its inverse as they are
     const auto channels = static_cast<size_t>(backbone.graph.node(backbone.model_input()).shape[-1]);

@@ -20,8 +20,10 @@ from reference import Walk, token_maps  # noqa: E402
 PINNED = {"torch": "2.15.0", "torchvision": "0.29.2", "timm": "1.0.31", "open_clip_torch": "3.3.0", "bcos": "0.1.3",
           "einops": "0.8.2", "safetensors": "0.8.0", "numpy": "2.4.6"}
 IMAGES = 2
+EPSILON = 1e-6
 WHOLE, SAMPLES = 1024, 256
-MAPS = ("raw_attention", "rollout", "chefer_generic", "chefer_lrp", "cp_lrp", "attn_lrp", "bcos")  # in files of their own
+# In files of their own:
+MAPS = ("raw_attention", "rollout", "gradcam", "chefer_generic", "chefer_lrp", "cp_lrp", "attn_lrp", "bcos")
 
 
 def versions(allow_others):
@@ -75,7 +77,7 @@ def evaluate(family, p, height, width, dtype, place):
         for name, frozen, halves in (("cp_lrp", ("attention", "statistics", "activations"), False),
                                      ("attn_lrp", ("statistics", "activations"), True)):
             if not family.config.bcos:
-                other = Walk(family.config, p, frozen, halves)
+                other = Walk(family.config, p, frozen, halves, EPSILON)
                 chosen = other.run(image).gather(1, target[:, None]).sum()
                 results[f"{role}/{name}"] = image.detach() * torch.autograd.grad(chosen, image)[0]
         if family.config.bcos:

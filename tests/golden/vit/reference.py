@@ -52,12 +52,20 @@ class Walk:
     constants on the way back: attention (q and k), statistics (the deviation of a layer norm), scales (B-cos) and
     activations (f(x) / x)."""
 
-    def __init__(self, config, parameters, frozen=(), halves=False):
+    def __init__(self, config, parameters, frozen=(), halves=False, epsilon=0.0):
         self.config, self.p, self.frozen, self.halves = config, parameters, frozen, halves
+        self.epsilon = epsilon  # of the epsilon rule at linear layers, signed_add (attribution.md 0.2)
         self.values = {}
 
     def stop(self, what, x):
         return x.detach() if what in self.frozen else x
+
+    def stabilised(self, y):
+        """The value; the gradient times y / stab(y)."""
+        if self.epsilon == 0:
+            return y
+        share = (y / torch.where(y < 0, y - self.epsilon, y + self.epsilon)).detach()
+        return y.detach() + share * (y - y.detach())
 
     def norm(self, name, x):
         mean, variance = x.mean(-1, keepdim=True), x.var(-1, unbiased=False, keepdim=True)
@@ -66,14 +74,15 @@ class Walk:
 
     def linear(self, name, x, bcos=True):
         if not (self.config.bcos and bcos):
-            return functional.linear(x, self.p[name + ".weight"], self.p.get(name + ".bias"))
+            return self.stabilised(functional.linear(x, self.p[name + ".weight"], self.p.get(name + ".bias")))
         weight = self.p[name + ".linear.weight"]
         u = functional.linear(x, weight / weight.norm(dim=1, keepdim=True))
         return self.stop("scales", u.abs() / (x.norm(dim=-1, keepdim=True) + 1e-12)) * u
 
     def convolution(self, name, x, stride, padding):
         if not self.config.bcos:
-            return functional.conv2d(x, self.p[name + ".weight"], self.p.get(name + ".bias"), stride, padding)
+            return self.stabilised(functional.conv2d(x, self.p[name + ".weight"], self.p.get(name + ".bias"), stride,
+                                                     padding))
         weight = self.p[name + ".linear.weight"]
         u = functional.conv2d(x, weight / weight.flatten(1).norm(dim=1)[:, None, None, None], None, stride, padding)
         ones = torch.ones_like(weight[:1])
@@ -145,6 +154,7 @@ class Walk:
         p = self.config.patch
         if self.config.conv_patches:
             x = functional.conv2d(x, self.p["patch_embed.proj.weight"], self.p.get("patch_embed.proj.bias"), p)
+            x = self.stabilised(x)
             return x.permute(0, 2, 3, 1)
         batch, channels, height, width = x.shape
         x = x.reshape(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 3, 5, 1)
@@ -265,9 +275,14 @@ def token_maps(walk, targets):
     attentions = [walk.values[f"blocks.{i}.attn.softmax"] for i in range(walk.depth)]
     maps = {"raw_attention": read_rows(walk, attentions[-1].mean(1)),
             "rollout": read_rows(walk, rolled([a.mean(1) for a in attentions], True))}
+    tokens = keep(walk.values[f"blocks.{walk.depth - 1}.attn.in"])  # what the last self-attention reads
     for role, target in targets.items():
         chosen = walk.values["logits"].gather(1, target[:, None]).sum()
         gradients = torch.autograd.grad(chosen, attentions, retain_graph=True)
+        slope, = torch.autograd.grad(chosen, tokens, retain_graph=True)
+        first = 1 if walk.config.class_token else 0
+        weighted = (tokens[:, first:] * slope[:, first:].mean(1, keepdim=True)).sum(2)
+        maps[role + "/gradcam"] = weighted.reshape(-1, *walk.grid)
         generic = [(a * g).clamp(min=0).mean(1) for a, g in zip(attentions, gradients)]
         maps[role + "/chefer_generic"] = read_rows(walk, rolled(generic, False))
         if not walk.config.bcos:
