@@ -126,7 +126,11 @@ RelevanceReport relevance_of(Session& session, const Tensor& image, int target, 
   const auto [kernels, scratch] = session.context();
   const Tensor input = scratch.take(image.shape());
   kernels.upload(image.floats(), image.bytes(), input.floats());
-  const Pass pass = session.forward(input, plan);
+  WalkPlan visible = plan;  // what a fused step would leave out has a line of its own in the report
+  for (const Node& node : session.backbone().nodes()) {
+    if (node.kind == OpKind::attention_scores) visible.pins.push_back(node.name);
+  }
+  const Pass pass = session.forward(input, visible);
   RelevanceReport report;
   report.logits = session.logits(pass, 0);
   const auto best = std::max_element(report.logits.begin(), report.logits.end());
