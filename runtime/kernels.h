@@ -26,8 +26,8 @@ struct Rows {
 
 // y[batch, out_height, out_width, filters] = x[batch, height, width, channels] * w[filters, channels/groups,
 // kernel_height, kernel_width]; zero padding of `padding` on all four sides. `fast`, for training: a device may compute
-// gradients with fewer products (Winograd: Lavin and Gray 2016), which are about 0, not exactly, where all that they add
-// up is 0; relevance rules would mind. Of a linear layer no filter's result then depends on the others by a single bit.
+// gradients with fewer products (Winograd: Lavin and Gray 2016), which are about 0, not exactly, where all terms are 0;
+// relevance rules would mind. Of a linear layer no filter's result then depends on the others by a single bit.
 struct Conv2d {
   int64_t batch = 1, height = 1, width = 1, channels = 1;
   int64_t filters = 1, kernel_height = 1, kernel_width = 1;

@@ -9,11 +9,11 @@
 #include <string>
 
 #include "runtime/error.h"
+#include "runtime/npy.h"
 #include "tools/checkpoints/architecture.h"
 #include "tools/checkpoints/conversion.h"
 #include "tools/checkpoints/head_import.h"
 #include "tools/checkpoints/key_map.h"
-#include "tools/checkpoints/npy_reader.h"
 #include "tools/verify/verify.h"
 
 namespace {

@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "attribution/npy.h"
 #include "runtime/error.h"
+#include "runtime/npy.h"
 
 namespace hp::bench {
 

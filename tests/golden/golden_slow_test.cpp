@@ -1,4 +1,5 @@
-// ResNet-50, plain, B-cos and CLIP's, against the reference frameworks' results in double precision (README.md); the slowest of the golden tests.
+// ResNet-50, plain, B-cos and CLIP's, against the reference frameworks' results in double precision (README.md); the
+// slowest of the golden tests.
 #include <doctest/doctest.h>
 
 #include "tests/golden/checks.h"

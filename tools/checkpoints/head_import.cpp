@@ -7,10 +7,10 @@
 #include <set>
 
 #include "runtime/error.h"
+#include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "runtime/text.h"
 #include "tools/checkpoints/mmengine_config.h"
-#include "tools/checkpoints/npy_reader.h"
 
 namespace hp {
 namespace {

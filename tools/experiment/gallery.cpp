@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "attribution/npy.h"
+#include "runtime/npy.h"
 
 namespace hp {
 

@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "attribution/image.h"
-#include "attribution/npy.h"
 #include "runtime/error.h"
 #include "runtime/file.h"
+#include "runtime/npy.h"
 #include "tools/inspect/relevance_view.h"
 
 namespace hp {

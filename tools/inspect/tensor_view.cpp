@@ -6,9 +6,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "attribution/npy.h"
 #include "runtime/error.h"
 #include "runtime/file.h"
+#include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "runtime/text.h"
 #include "tools/inspect/views.h"

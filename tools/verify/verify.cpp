@@ -9,7 +9,7 @@
 #include "probes/probe.h"
 #include "runtime/error.h"
 #include "runtime/executor.h"
-#include "tools/checkpoints/npy_reader.h"
+#include "runtime/npy.h"
 
 namespace hp {
 namespace {

@@ -6,11 +6,11 @@
 #include <cmath>
 
 #include "runtime/error.h"
+#include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "tests/files.h"
 #include "tests/tools/checkpoints/checkpoint_builder.h"
 #include "tools/checkpoints/mmengine_config.h"
-#include "tools/checkpoints/npy_reader.h"
 
 using namespace hp;
 using namespace hp::test;

@@ -7,9 +7,9 @@
 #include <set>
 #include <sstream>
 
-#include "attribution/npy.h"
 #include "models/backbone.h"
 #include "probes/probe.h"
+#include "runtime/npy.h"
 #include "tests/tools/experiment/program.h"
 #include "tests/tools/experiment/synthetic.h"
 #include "tools/data/image.h"

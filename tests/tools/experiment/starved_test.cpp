@@ -7,7 +7,7 @@
 #include <functional>
 #include <memory>
 
-#include "attribution/npy.h"
+#include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "tests/tools/experiment/program.h"
 #include "tests/tools/experiment/synthetic.h"

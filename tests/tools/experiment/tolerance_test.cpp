@@ -6,9 +6,9 @@
 #include <map>
 #include <numeric>
 
-#include "attribution/npy.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "probes/evaluation.h"
+#include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "tests/support/small_nets.h"
 #include "tests/tools/experiment/program.h"

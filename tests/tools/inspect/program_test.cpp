@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "attribution/npy.h"
+#include "runtime/npy.h"
 #include "tests/files.h"
 #include "tests/places.h"
 #include "tests/tools/experiment/synthetic.h"

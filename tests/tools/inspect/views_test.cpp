@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "attribution/npy.h"
 #include "attribution/walk_cost.h"
 #include "runtime/error.h"
+#include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "tests/files.h"
 #include "tests/tools/experiment/synthetic.h"

@@ -1,4 +1,4 @@
-#include "attribution/npy.h"
+#include "runtime/npy.h"
 
 #include <charconv>
 #include <cstring>
@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/elements.h"
 #include "runtime/error.h"
 #include "runtime/file.h"
 #include "runtime/text.h"
@@ -44,7 +45,7 @@ std::string_view field(std::string_view header, std::string_view key, std::strin
 
 Shape parse_shape(std::string_view header, const std::string& path) {
   std::string_view text = field(header, "shape", ")", path);
-  require(text.starts_with('('), "[npy] {}: bad shape; got {}; expected a tuple", path, printable(text));
+  require(text.starts_with('('), "[npy] {}: shape not read; got {}; expected a tuple", path, printable(text));
   text.remove_prefix(1);
   std::vector<int64_t> extents;
   while (true) {
@@ -52,11 +53,37 @@ Shape parse_shape(std::string_view header, const std::string& path) {
     if (text.empty()) return Shape(extents);
     int64_t extent = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), extent);
-    require(error == std::errc() && extent >= 0, "[npy] {}: bad shape; got {}; expected numbers that are not negative",
-            path, printable(text));
+    require(error == std::errc() && extent >= 0,
+            "[npy] {}: shape not read; got {}; expected numbers that are not negative", path, printable(text));
     text.remove_prefix(static_cast<size_t>(end - text.data()));
     extents.push_back(extent);
   }
+}
+
+ElementType element_type(std::string_view header, const std::string& path) {
+  constexpr std::pair<std::string_view, ElementType> known[] = {
+      {"'<f4'", ElementType::f32}, {"'<f8'", ElementType::f64}, {"'<f2'", ElementType::f16},
+      {"'<i8'", ElementType::i64}, {"'<i2'", ElementType::i16}, {"'|u1'", ElementType::u8}};
+  const std::string_view type = field(header, "descr", ",", path);
+  for (const auto& [name, found] : known) {
+    if (type == name) return found;
+  }
+  fail("[npy] {}: element type not read; got {}; expected little-endian float16, float32 or float64", path,
+       printable(type));
+}
+
+// Of an array whose first axis runs fastest, if the header says so.
+StridedView view_of(const Shape& shape, std::string_view header, const std::string& path) {
+  const std::string_view order = field(header, "fortran_order", ",", path);
+  require(order == "False" || order == "True", "[npy] {}: fortran_order not read; got {}; expected True or False", path,
+          printable(order));
+  StridedView view = StridedView::contiguous(shape);
+  int64_t stride = 1;
+  for (int axis = 0; order == "True" && axis < shape.rank(); ++axis) {
+    view.strides[static_cast<size_t>(axis)] = stride;
+    stride *= shape[axis];
+  }
+  return view;
 }
 
 }  // namespace
@@ -80,7 +107,8 @@ Tensor read_npy(const std::filesystem::path& path) {
   const MappedFile file(path);
   const std::string name = path.string();
   const std::string_view bytes(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  require(bytes.size() >= magic.size() + 4 && bytes.starts_with(magic), "[npy] {} is not an .npy file", name);
+  require(bytes.size() >= magic.size() + 4 && bytes.starts_with(magic),
+          "[npy] {} is no .npy file; save the array with numpy.save", name);
   const int version = static_cast<unsigned char>(bytes[magic.size()]);
   require(version >= 1 && version <= 3, "[npy] {}: unknown format version; got {}; expected 1 to 3", name, version);
   const size_t length_bytes = version == 1 ? 2 : 4, begin = magic.size() + 2 + length_bytes;
@@ -92,16 +120,13 @@ Tensor read_npy(const std::filesystem::path& path) {
   require(length <= bytes.size() - begin, "[npy] {}: truncated header; got {} bytes; expected {}", name,
           bytes.size() - begin, length);
   const std::string_view header = bytes.substr(begin, length), data = bytes.substr(begin + length);
-  const std::string_view type = field(header, "descr", ",", name), order = field(header, "fortran_order", ",", name);
-  require(type == "'<f4'" && order == "False", "[npy] {}: got type {}, fortran_order {}; expected '<f4' and False",
-          name, printable(type), printable(order));
+  const ElementType type = element_type(header, name);
   const Shape shape = parse_shape(header, name);
-  require(static_cast<uint64_t>(shape.count()) <= data.size() / sizeof(float) &&
-              static_cast<size_t>(shape.count()) * sizeof(float) == data.size(),
-          "[npy] {}: data does not fit the shape; got {} bytes; expected {} floats", name, data.size(), shape.str());
-  Tensor tensor = Tensor::host(shape);
-  if (!data.empty()) std::memcpy(tensor.bytes_begin(), data.data(), data.size());
-  return tensor;
+  const auto count = static_cast<uint64_t>(shape.count());
+  require(count <= data.size() && count * size_of(type) == data.size(),
+          "[npy] {}: data does not fit the shape; got {} bytes for {}; the file is cut off or damaged", name,
+          data.size(), shape.str());
+  return read_elements(type, file.bytes().subspan(begin + length), view_of(shape, header, name));
 }
 
 }  // namespace hp
