@@ -61,6 +61,10 @@ bool prefers_batch_reduce(const Conv2d& c) {
   return (kernel > 1 || c.stride > 1) && c.padding < kernel && (c.channels >= 64 || c.channels == 3);
 }
 
+bool is_batch_reduce(const dnnl::convolution_forward::primitive_desc& desc) {
+  return std::string_view(desc.impl_info_str()).starts_with("brg");
+}
+
 dnnl::convolution_forward::primitive_desc forward_desc(const ConvKey& key, const ConvDescs& descs,
                                                        const dnnl::engine& engine) {
   using Forward = dnnl::convolution_forward;
@@ -72,10 +76,9 @@ dnnl::convolution_forward::primitive_desc forward_desc(const ConvKey& key, const
                                              descs.dilates, descs.padding, descs.padding);
   dnnl::convolution_forward::primitive_desc result(desc, epilogue_attributes(key, descs), engine);
   const bool wanted = prefers_batch_reduce(key.conv);
-  const auto is_batch_reduce = [&] { return std::string_view(result.impl_info_str()).starts_with("brg"); };
-  while (is_batch_reduce() != wanted && result.next_impl()) {
+  while (is_batch_reduce(result) != wanted && result.next_impl()) {
   }
-  if (is_batch_reduce() == wanted) return result;
+  if (is_batch_reduce(result) == wanted) return result;
   return {desc, epilogue_attributes(key, descs), engine};
 }
 
@@ -126,12 +129,15 @@ bool reads_addend(const dnnl::convolution_forward::primitive_desc& desc) {
 WeightLayout forward_layout(const Conv2d& conv, const dnnl::engine& engine) {
   const ConvDescs descs(conv);
   ConvKey key{.conv = conv, .bias = true, .addend = Addend::read, .activation = Function::relu};
-  auto desc = forward_desc(key, descs, engine);
-  if (!reads_addend(desc) || prefers_batch_reduce(conv)) {
-    key.addend = Addend::in_output;
-    desc = forward_desc(key, descs, engine);
+  const auto desc = forward_desc(key, descs, engine);
+  const bool reads = reads_addend(desc);
+  key.addend = Addend::in_output;
+  const auto summed = forward_desc(key, descs, engine);
+  const bool sums_last = std::string_view(summed.impl_info_str()).find("avx512") != std::string_view::npos;
+  if (!reads || is_batch_reduce(summed)) {
+    return {summed.weights_desc(), layout_name(summed.weights_desc()), Addend::in_output, sums_last};
   }
-  return {desc.weights_desc(), layout_name(desc.weights_desc()), key.addend};
+  return {desc.weights_desc(), layout_name(desc.weights_desc()), Addend::read, sums_last};
 }
 
 WeightLayout input_gradient_layout(const Conv2d& conv, const dnnl::engine& engine) {
@@ -245,18 +251,25 @@ void CpuKernels::repack(const Conv2d& conv, PackUse use, const float* w, Packed&
 void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
   if (is_product(conv)) return product(conv, w, epilogue, x, y);
   ConvKey key{.conv = exact(conv), .bias = epilogue.bias != nullptr, .activation = epilogue.activation};
-  if (epilogue.addend) {
-    key.addend = epilogue.addend == y ? Addend::in_output : weight_layout(*dnnl_, key.conv, ConvUse::forward).addend;
-  }
-  if (key.addend == Addend::in_output && epilogue.addend != y) {
-    copy(epilogue.addend, sizeof(float) * conv.batch * conv.out_height() * conv.out_width() * conv.filters, y);
+  const float* addend = epilogue.addend;
+  if (addend) {
+    const WeightLayout& layout = weight_layout(*dnnl_, key.conv, ConvUse::forward);
+    const size_t bytes =
+        sizeof(float) * static_cast<size_t>(conv.batch * conv.out_height() * conv.out_width() * conv.filters);
+    key.addend = addend == y && layout.sums_last ? Addend::in_output : layout.addend;
+    if (key.addend == Addend::in_output && addend != y) copy(addend, bytes, y);
+    if (key.addend == Addend::read && addend == y) {
+      auto* aside = static_cast<float*>(dnnl_->scratch(DnnlState::Scratch::addend, bytes));
+      copy(y, bytes, aside);
+      addend = aside;
+    }
   }
   DnnlCall& call = find_or_make(*dnnl_, key);
   call.point(DNNL_ARG_SRC, x);
   call.point(DNNL_ARG_WEIGHTS, blocked(w).memory());
   call.point(DNNL_ARG_DST, y);
   if (key.bias) call.point(DNNL_ARG_BIAS, epilogue.bias);
-  if (key.addend == Addend::read) call.point(addend_argument, epilogue.addend);
+  if (key.addend == Addend::read) call.point(addend_argument, addend);
   dnnl_->run(call);
 }
 

@@ -79,11 +79,12 @@ struct DnnlHash {
 };
 
 // The layout that a convolution wants for its weight; `name` tells two layouts apart. `addend` says how this shape
-// takes one.
+// takes one; `sums_last`: added in the output it is the last term, as where it is read, and not the first.
 struct WeightLayout {
   dnnl::memory::desc desc;
   std::string name;
   Addend addend = Addend::none;
+  bool sums_last = false;
 };
 
 class DnnlPacked final : public Packed {
@@ -120,7 +121,7 @@ class DnnlState {
   // Copies between two layouts of the same array.
   void reorder(const dnnl::memory& from, const dnnl::memory& to);
   // Memory of at least `bytes` that lives until the next call with the same slot.
-  enum class Scratch { library, weight_gradient, columns, sums, winograd, products, panels };
+  enum class Scratch { library, weight_gradient, columns, sums, winograd, products, panels, addend };
   void* scratch(Scratch slot, size_t bytes);
 
   const dnnl::engine& engine() const { return engine_; }
@@ -135,7 +136,7 @@ class DnnlState {
   int threads_;
   dnnl::engine engine_;
   dnnl::stream stream_;
-  std::array<Storage, 7> scratch_;
+  std::array<Storage, 8> scratch_;
 };
 
 }  // namespace hp

@@ -25,7 +25,10 @@ Watch watch_of(const Experiment& experiment, const Session& session, const std::
     require(!nodes.empty(),
             "[experiment] /output/layers: no such node; got \"{}\"; expected names of the backbone, e.g. \"layer3.*\"",
             pattern);
-    for (int node : nodes) watch.layers.push_back(session.backbone().node(node).name);
+    for (int index : nodes) {
+      const Node& node = session.backbone().node(index);
+      if (node.op && !node.is_constant) watch.layers.push_back(node.name);  // weights have no relevance
+    }
   }
   std::sort(watch.layers.begin(), watch.layers.end());
   watch.layers.erase(std::unique(watch.layers.begin(), watch.layers.end()), watch.layers.end());
