@@ -37,6 +37,7 @@ Explanation walk_to(const Question& question, const Pass& pass, int node, std::s
   explanation.trace = session.walk(pass, targets, seeds, taps);
   for (const std::string& layer : watch.layers) {
     const int watched = pass.graph().find(layer);
+    if (!explanation.trace.has(watched)) continue;  // as queries and keys where rules stop at the attention weights
     explanation.layers[layer] = session.relevance(pass, watched, explanation.trace.at(watched));
   }
   if (watch.conservation) {

@@ -30,7 +30,7 @@ struct Explanation {
   Tensor map;                            // [rows, height, width]: what metrics and pictures read
   Tensor raw;                            // before the sum over channels, or before upsampling (GradCAM)
   RelevanceTrace trace;                  // of the walk, if there was one
-  std::map<std::string, Tensor> layers;  // relevance at the watched nodes, [rows, ...]
+  std::map<std::string, Tensor> layers;  // relevance at watched nodes that any reaches, [rows, ...]
   std::optional<Conservation> conservation;
   std::vector<float> logits;         // of the targets, one per row
   double negative_logits = 0;        // share of the rows whose logit is below 0

@@ -36,6 +36,7 @@ class Route;
 class RelevanceTrace {
  public:
   const Message& at(int node) const;  // throws hp::Error if the node was not tapped or no message reached it
+  bool has(int node) const { return messages_.contains(node); }
   // Relevance (M * value, or R) of each row t * batch + b of a tapped node, on the host.
   const std::vector<float>& sums(int node) const;
   // Of a node with Tap::Keep::balance: the relevance of each row that its rule gave to all inputs together.
