@@ -201,7 +201,7 @@ std::optional<VitParams> vit_params(const ModelName& name) {
   const auto found = bases().find(name.base);
   if (found == bases().end()) return std::nullopt;
   require_settings(name, letters_of(found->second.family), name.base);
-  const VitParams params = params_of(found->second, name);
+  VitParams params = params_of(found->second, name);
   require(params.width % params.heads == 0, "[models] {}: unusable heads; got {} of {} channels; expected a divisor",
           name.base, params.heads, params.width);
   require(params.depth <= most_blocks && (params.class_token || params.width >= 8),

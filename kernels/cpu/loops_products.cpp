@@ -1,5 +1,7 @@
 #include "kernels/cpu/loops_products.h"
 
+#include <utility>
+
 #include "kernels/cpu/vector_product.h"
 
 namespace hp {
@@ -18,19 +20,12 @@ void pack(int64_t rows, int64_t columns, int64_t width, const float* from, int64
   }
 }
 
-typedef int32_t Places __attribute__((vector_size(4 * lanes)));
-
 // Element j of the first result: that of `a` where the bit `step` of j is not set, else of `b` at j - step; of the
 // second: that of `a` at j + step, or of `b`.
-template <int step>
-inline void exchange(Vector& a, Vector& b) {
-  Places low, high;
-  for (int j = 0; j < lanes; ++j) {
-    low[j] = j & step ? lanes + j - step : j;
-    high[j] = j & step ? lanes + j : j + step;
-  }
-  const Vector first = __builtin_shuffle(a, b, low);
-  b = __builtin_shuffle(a, b, high);
+template <int step, int... j>
+inline void exchange(Vector& a, Vector& b, std::integer_sequence<int, j...>) {
+  const Vector first = __builtin_shufflevector(a, b, (j & step ? lanes + j - step : j)...);
+  b = __builtin_shufflevector(a, b, (j & step ? lanes + j : j + step)...);
   a = first;
 }
 
@@ -38,7 +33,7 @@ template <int step>
 inline void transpose_by(Vector rows[lanes]) {
 #pragma GCC unroll 16
   for (int i = 0; i < lanes; ++i) {
-    if ((i & step) == 0) exchange<step>(rows[i], rows[i | step]);
+    if ((i & step) == 0) exchange<step>(rows[i], rows[i | step], std::make_integer_sequence<int, lanes>());
   }
   if constexpr (step > 1) transpose_by<step / 2>(rows);
 }
