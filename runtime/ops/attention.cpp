@@ -177,10 +177,9 @@ int64_t MatmulOp::flops(std::span<const Shape> in) const {
 
 Value add_attention(Graph& graph, Value q, Value k, Value v, const AttentionParams& params, const std::string& name) {
   const int64_t channels = graph.shape(q).columns();
+  const int64_t width = channels / std::max<int64_t>(1, params.heads);
   const float scale =
-      params.scale != 0
-          ? params.scale
-          : static_cast<float>(1.0 / std::sqrt(static_cast<double>(channels / std::max<int64_t>(1, params.heads))));
+      params.scale != 0 ? params.scale : static_cast<float>(1.0 / std::sqrt(static_cast<double>(width)));
   const Value scores = graph.add(std::make_shared<AttentionScoresOp>(params.heads), {q, k}, name + ".qk");
   const Value scaled = graph.add(std::make_shared<AffineOp>(scale, 0.0f), {scores}, name + ".scale");
   const Value weights = graph.add(std::make_shared<SoftmaxOp>(false), {scaled}, name + ".softmax");

@@ -42,8 +42,8 @@ std::vector<float> antialiased(const Axis& axis) {
   const double wide = std::max(axis.scale, 1.0);
   for (int64_t o = 0; o < axis.out; ++o) {
     const double centre = axis.scale * (static_cast<double>(o) + 0.5);
-    const int64_t begin = std::max<int64_t>(static_cast<int64_t>(centre - 2 * wide + 0.5), 0);
-    const int64_t end = std::min(static_cast<int64_t>(centre + 2 * wide + 0.5), axis.in);
+    const int64_t begin = std::max<int64_t>(static_cast<int64_t>(std::floor(centre - 2 * wide + 0.5)), 0);
+    const int64_t end = std::min(static_cast<int64_t>(std::floor(centre + 2 * wide + 0.5)), axis.in);
     double total = 0;
     for (int64_t i = begin; i < end; ++i) total += cubic((static_cast<double>(i) - centre + 0.5) / wide, -0.5);
     for (int64_t i = begin; i < end; ++i) {

@@ -129,7 +129,8 @@ void SinCosOp::forward(Context context, std::span<const Operand>, const Fusion&,
   const int64_t quarter = channels_ / 4;
   float* to = values.data();
   for (int64_t i = 0; i < height_ * width_; ++i, to += channels_) {
-    const auto x = static_cast<double>(i % width_), y = static_cast<double>(i / width_);
+    const int64_t row = i / width_, column = i % width_;
+    const auto x = static_cast<double>(column), y = static_cast<double>(row);
     for (int64_t k = 0; k < quarter; ++k) {
       const double frequency = std::pow(10000.0, -static_cast<double>(k) / static_cast<double>(quarter - 1));
       to[k] = static_cast<float>(std::sin(x * frequency));
