@@ -46,9 +46,8 @@ std::vector<std::string> rule_names();
 //   epsilon_alpha2_beta1      conv: alpha-beta(2, 1)
 //   epsilon_plus_flat         conv: z+, first conv or linear: flat
 //   epsilon_alpha2_beta1_flat conv: alpha-beta(2, 1), first conv or linear: flat
-//   attn_lrp                  AttnLRP as multipliers (attribution.md F.5): conv, linear and batch norm epsilon; half of
-//   a
-//                             product's relevance to each factor, also of attention's; softmax, scale, additions and
+//   attn_lrp                  AttnLRP as multipliers (attribution.md F.5): conv, linear and batch norm epsilon; to each
+//                             factor half of a product's relevance, also of attention's; softmax, scale, additions and
 //                             pooling the vector-Jacobian product; activations pass; norms with their statistics
 //                             detached
 //   cp_lrp                    CP-LRP (F.6): the same, with attention as a constant: all relevance goes to the values

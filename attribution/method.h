@@ -40,9 +40,9 @@ using AttributionPtr = std::unique_ptr<const Attribution>;
 //   gradient         none: the gradient, summed over channels with its sign
 //   ixg              none: input x gradient (attribution.md A.2)
 //   guided_backprop  none: the guided gradient (A.5; Springenberg et al. 2015)
-//   intgrad          nodes 50 (1 to 1000), images_at_once 16: Integrated Gradients from 0 (A.3; Sundararajan et al.
-//   2017) gradcam          layer "features" | any node of the backbone, relu false (C; Selvaraju et al. 2017) lrp
-//   composite "epsilon_gamma_box" | name | {...} (attribution/composites.h), residual "norm" | "copy",
+//   intgrad          nodes 50 (1 to 1000), images_at_once 16: Integrated Gradients (A.3; Sundararajan et al. 2017)
+//   gradcam          layer "features" | any node of the backbone, relu false (C; Selvaraju et al. 2017)
+//   lrp              composite "epsilon_gamma_box" | name | {...} (attribution/composites.h), residual "norm" | "copy",
 //                    start "logit" | "one" | "abs" (B; Bach et al. 2015)
 // Of vision transformers alone (attribution/methods/token_attention.h; F.1 to F.4):
 //   raw_attention      head -1 (their mean) | 0 ..., readout "auto" | "class_token" | "patches"

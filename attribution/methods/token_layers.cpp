@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/error.h"
+#include "runtime/ops/token_map.h"
 
 namespace hp {
 
@@ -36,12 +37,12 @@ TokenLayers token_layers(const Graph& graph, const std::string& method, int firs
       "[{}] the backbone has no self-attention; got none; expected a vision transformer. For this backbone there are "
       "ixg, gradient, intgrad, gradcam and lrp",
       method);
-  require(graph.contains("patch_embed") && graph.node(graph.find("patch_embed")).shape.rank() == 4,
-          "[{}] the backbone does not say where its patches lie; got no node 'patch_embed'; expected [batch, rows, "
-          "columns, channels] under that name",
-          method);
-  const Shape& grid = graph.node(graph.find("patch_embed")).shape;
-  layers.height = grid[1], layers.width = grid[2];
+  require(graph.contains(patch_grid),
+          "[{}] the backbone does not say where its patches lie; got no node '{}'; expected [batch, rows, columns, "
+          "channels] under that name",
+          method, patch_grid);
+  const PatchGrid grid = patch_grid_of(graph);
+  layers.height = grid.rows, layers.width = grid.columns;
   require(layers.prefix() >= 0,
           "[{}] fewer tokens than patches; got {} tokens of {} x {} patches; expected all patches", method,
           layers.tokens, layers.height, layers.width);
