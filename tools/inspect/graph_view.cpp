@@ -16,7 +16,7 @@ namespace {
 constexpr size_t widest_name = 34;
 
 // One node, or several neighbours of one stage.
-struct Line {
+struct NodeLine {
   std::string name, op;
   int64_t nodes = 0;
   Shape output;
@@ -33,8 +33,8 @@ int64_t parameters_of(const Graph& graph, int node) {
 }
 
 // Every node but the parameters; the classifier's features are the backbone's.
-std::vector<Line> node_lines(const Model& model) {
-  std::vector<Line> lines;
+std::vector<NodeLine> node_lines(const Model& model) {
+  std::vector<NodeLine> lines;
   const auto add = [&](const Graph& graph, bool with_inputs) {
     for (int i = 0; i < graph.size(); ++i) {
       const Node& node = graph.node(i);
@@ -48,15 +48,15 @@ std::vector<Line> node_lines(const Model& model) {
   return lines;
 }
 
-std::vector<Line> stage_lines(const std::vector<Line>& nodes) {
-  std::vector<Line> stages;
-  for (const Line& node : nodes) {
+std::vector<NodeLine> stage_lines(const std::vector<NodeLine>& nodes) {
+  std::vector<NodeLine> stages;
+  for (const NodeLine& node : nodes) {
     if (stages.empty() || stages.back().name != stage_of(node.name)) {
       stages.push_back(node);
       stages.back().name = stage_of(node.name);
       continue;
     }
-    Line& stage = stages.back();
+    NodeLine& stage = stages.back();
     stage.nodes += 1;
     stage.output = node.output;
     stage.parameters += node.parameters;
@@ -65,9 +65,9 @@ std::vector<Line> stage_lines(const std::vector<Line>& nodes) {
   return stages;
 }
 
-Line sum_of(const std::vector<Line>& lines) {
-  Line sum{"all", "", 0, {}, 0, {}};
-  for (const Line& line : lines) {
+NodeLine sum_of(const std::vector<NodeLine>& lines) {
+  NodeLine sum{"all", "", 0, {}, 0, {}};
+  for (const NodeLine& line : lines) {
     sum.nodes += line.nodes;
     sum.parameters += line.parameters;
     sum.cost += line.cost;
@@ -78,8 +78,8 @@ Line sum_of(const std::vector<Line>& lines) {
 std::string parameters_text(int64_t count) { return count ? count_text(count) : "-"; }
 
 std::string text_view(const Model& model, bool all) {
-  const std::vector<Line> nodes = node_lines(model);
-  const Line sum = sum_of(nodes);
+  const std::vector<NodeLine> nodes = node_lines(model);
+  const NodeLine sum = sum_of(nodes);
   const auto [batch, height, width] = model.network.shape;
   std::string text =
       fmt::format("{}, one {}x{} image: {} parameters, {}, {} read and written\n\n", model.network.architecture, width,
@@ -87,7 +87,7 @@ std::string text_view(const Model& model, bool all) {
   TextTable table(all ? std::vector<std::string>{"node", "op", "output", "parameters", "FLOPs", "bytes"}
                       : std::vector<std::string>{"stage", "nodes", "output", "parameters", "FLOPs", "bytes"},
                   all ? 2 : 1);
-  for (const Line& line : all ? nodes : stage_lines(nodes)) {
+  for (const NodeLine& line : all ? nodes : stage_lines(nodes)) {
     table.add({plain(line.name, widest_name), all ? plain(line.op, 22) : std::to_string(line.nodes),
                shape_text(line.output), parameters_text(line.parameters), flops_text(line.cost.flops),
                bytes_text(line.cost.bytes)});
@@ -103,7 +103,7 @@ std::string text_view(const Model& model, bool all) {
   return text;
 }
 
-nlohmann::json json_of(const Line& line) {
+nlohmann::json json_of(const NodeLine& line) {
   const std::span<const int64_t> extents = line.output.extents();
   return {{"name", line.name},
           {"op", line.op},
@@ -114,14 +114,14 @@ nlohmann::json json_of(const Line& line) {
 }
 
 std::string json_view(const Model& model) {
-  const std::vector<Line> nodes = node_lines(model);
-  const Line sum = sum_of(nodes);
+  const std::vector<NodeLine> nodes = node_lines(model);
+  const NodeLine sum = sum_of(nodes);
   nlohmann::json json = {{"architecture", model.network.architecture},
                          {"image", {{"height", model.network.shape.height}, {"width", model.network.shape.width}}},
                          {"parameters", sum.parameters},
                          {"flops", sum.cost.flops},
                          {"bytes", sum.cost.bytes}};
-  for (const Line& line : nodes) json["nodes"].push_back(json_of(line));
+  for (const NodeLine& line : nodes) json["nodes"].push_back(json_of(line));
   for (const Graph* graph : {&model.backbone(), &model.head}) {
     for (const Node& node : graph->nodes()) {
       for (int input : node.inputs) {

@@ -22,7 +22,7 @@ namespace {
 constexpr size_t most_lines = 12;  // of a summary
 constexpr size_t most_metadata = 6;
 
-struct Line {
+struct TensorLine {
   std::string name, type;
   Shape shape;
   double least = 0, most = 0, mean = 0;  // of the finite values
@@ -31,12 +31,12 @@ struct Line {
 
 struct Content {
   std::string kind;
-  std::vector<Line> tensors;
+  std::vector<TensorLine> tensors;
   std::map<std::string, std::string> metadata;
 };
 
 template <class T>
-void count(std::span<const T> values, Line& line) {
+void count(std::span<const T> values, TensorLine& line) {
   double sum = 0;
   line.least = std::numeric_limits<double>::infinity();
   line.most = -line.least;
@@ -54,8 +54,8 @@ void count(std::span<const T> values, Line& line) {
   if (line.finite > 0) line.mean = sum / static_cast<double>(line.finite);
 }
 
-Line line_of(const std::string& name, const std::string& type, const Tensor& tensor) {
-  Line line{name, type, tensor.shape()};
+TensorLine line_of(const std::string& name, const std::string& type, const Tensor& tensor) {
+  TensorLine line{name, type, tensor.shape()};
   const auto size = static_cast<size_t>(tensor.count());
   if (tensor.dtype() == DType::int32) {
     count(std::span<const int32_t>(tensor.data<int32_t>(), size), line);
@@ -79,11 +79,11 @@ Content read(const std::filesystem::path& path) {
   for (const SafetensorsEntry& entry : file.entries())
     content.tensors.push_back(line_of(entry.name, std::string(name_of(entry.type)), to_tensor(entry)));
   std::sort(content.tensors.begin(), content.tensors.end(),
-            [](const Line& a, const Line& b) { return a.name < b.name; });
+            [](const TensorLine& a, const TensorLine& b) { return a.name < b.name; });
   return content;
 }
 
-std::string number_text(const Line& line, double number) {
+std::string number_text(const TensorLine& line, double number) {
   return line.finite > 0 ? fmt::format("{:.4g}", number) : "-";
 }
 
@@ -100,7 +100,7 @@ std::string metadata_text(const Content& content, bool all) {
 
 std::string text_view(const std::filesystem::path& path, const Content& content, bool all) {
   int64_t values = 0, not_finite = 0;
-  for (const Line& line : content.tensors) {
+  for (const TensorLine& line : content.tensors) {
     values += line.shape.count();
     not_finite += line.not_finite;
   }
@@ -108,13 +108,13 @@ std::string text_view(const std::filesystem::path& path, const Content& content,
       fmt::format("{}: {}, {} tensor{}, {} values, {}\n{}\n", plain(path.string(), 60), content.kind,
                   content.tensors.size(), content.tensors.size() == 1 ? "" : "s", count_text(values),
                   not_finite ? fmt::format("{} NOT FINITE", not_finite) : "all finite", metadata_text(content, all));
-  std::vector<Line> lines = content.tensors;
+  std::vector<TensorLine> lines = content.tensors;
   // What is broken comes first.
-  std::stable_partition(lines.begin(), lines.end(), [](const Line& line) { return line.not_finite > 0; });
+  std::stable_partition(lines.begin(), lines.end(), [](const TensorLine& line) { return line.not_finite > 0; });
   TextTable table({"name", "type", "shape", "least", "most", "mean", "not finite"}, 3);
   const size_t shown = all ? lines.size() : std::min(lines.size(), most_lines);
   for (size_t i = 0; i < shown; ++i) {
-    const Line& line = lines[i];
+    const TensorLine& line = lines[i];
     table.add({plain(line.name, 34), line.type, line.shape.str(), number_text(line, line.least),
                number_text(line, line.most), number_text(line, line.mean),
                line.not_finite ? std::to_string(line.not_finite) : "-"});
@@ -127,7 +127,7 @@ std::string text_view(const std::filesystem::path& path, const Content& content,
 
 std::string json_view(const Content& content) {
   nlohmann::json json = {{"kind", content.kind}, {"metadata", content.metadata}, {"tensors", nlohmann::json::array()}};
-  for (const Line& line : content.tensors) {
+  for (const TensorLine& line : content.tensors) {
     const std::span<const int64_t> extents = line.shape.extents();
     nlohmann::json tensor = {{"name", line.name},
                              {"type", line.type},
