@@ -10,11 +10,15 @@ namespace hp {
 
 namespace {
 
+int64_t rounded_up_ratio(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 int64_t images_per_slice(const Graph& graph, int output, int64_t batch, size_t arena_bytes) {
   const std::vector<int> pins{output};
   const size_t one = Plan(graph.with_batch(1), Keep::outputs, pins).bytes();
   const auto most = static_cast<int64_t>(arena_bytes / std::max<size_t>(one, 1));
-  return std::clamp<int64_t>(most, 1, batch);
+  // As even as they come: a small rest would keep the threads less busy.
+  const int64_t slices = rounded_up_ratio(batch, std::clamp<int64_t>(most, 1, batch));
+  return rounded_up_ratio(batch, slices);
 }
 
 }  // namespace

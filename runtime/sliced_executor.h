@@ -10,9 +10,9 @@
 namespace hp {
 
 // On a CPU the values between two layers of a large batch are written to memory and read back; those of a few images
-// stay in its caches. A slice holds as many images as keep the plan's arena within `arena_bytes`, one at least; other
-// devices take the batch whole. Bits depend on the shapes and on the machine's caches. Ops must treat every image by
-// itself, as frozen networks do. The graph's parameters and the kernels must outlive the object.
+// stay in its caches. Slices are as even as they come and keep the plan's arena within `arena_bytes`, or hold one
+// image; other devices take the batch whole. Bits depend on the shapes and on the machine's caches. Ops must treat
+// every image by itself, as frozen networks do. The graph's parameters and the kernels must outlive the object.
 class SlicedExecutor {
  public:
   // Half of the last-level cache, from 24 to 64 MiB.
@@ -41,7 +41,7 @@ class SlicedExecutor {
   std::string output_;
   ArenaPool pool_;
   int64_t batch_, slice_;
-  std::map<int64_t, Part> parts_;  // by images: full slices and the rest
+  std::map<int64_t, Part> parts_;  // by images: full slices and the last
   Activations last_;               // of a batch that is one slice
 };
 

@@ -82,6 +82,8 @@ TEST_CASE("executor: a batch in slices is the batch, a rest included, and takes 
     CHECK(sliced.context().scratch.bytes() <= 2 * bytes);  // a result that the caller holds is left alone
   }
   CHECK(SlicedExecutor(folded.graph, folded.parameters, kernels, "relu3", 1).slice() == 1);
+  CHECK(SlicedExecutor(folded.graph, folded.parameters, kernels, "relu3", 6 * one).slice() ==
+        4);  // 4 and 3, not 6 and 1
   CHECK_THROWS_WITH_AS(whole.run(image.rows(0, 3)), doctest::Contains("another batch"), Error);
 }
 
