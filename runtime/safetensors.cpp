@@ -29,8 +29,9 @@ std::string_view header_text(std::span<const std::byte> file, std::string_view w
   std::memcpy(&length, file.data(), length_bytes);
   require(length <= longest_header, "[safetensors] {}: header too large; got {} bytes; expected at most {}", where,
           length, longest_header);
-  require(length <= file.size() - length_bytes, "[safetensors] {}: the header is cut off; got {} bytes; expected {}",
-          where, file.size() - length_bytes, length);
+  require(length <= file.size() - length_bytes,
+          "[safetensors] {}: the header is cut off; got {} bytes; expected {}; download it again", where,
+          file.size() - length_bytes, length);
   require(length <= free_header + file.size() / header_share,
           "[safetensors] {}: header too large for its file; got {} bytes; expected at most {}; the file is damaged or "
           "hostile",
@@ -54,9 +55,11 @@ SafetensorsEntry checked_entry(HeaderEntry& entry, std::span<const std::byte> da
             extent);
   const std::vector<int64_t> extents(entry.shape.begin(), entry.shape.end());
   const Shape shape{std::span<const int64_t>(extents)};  // checks the product
-  require(entry.begin <= entry.end && entry.end <= data.size(),
-          "[safetensors] {}: the data of {} lies outside the file; got {}..{}; expected within {} bytes", where, name,
-          entry.begin, entry.end, data.size());
+  require(
+      entry.begin <= entry.end && entry.end <= data.size(),
+      "[safetensors] {}: the data of {} lies outside the file; got {}..{}; expected within {} bytes; the file is cut "
+      "off or damaged, download it again",
+      where, name, entry.begin, entry.end, data.size());
   const uint64_t wanted = static_cast<uint64_t>(shape.count()) * size_of(*type);
   require(entry.end - entry.begin == wanted, "[safetensors] {}: wrong size of {}; got {} bytes; expected {} for {} {}",
           where, name, entry.end - entry.begin, wanted, entry.dtype, shape.str());

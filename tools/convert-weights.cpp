@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "runtime/error.h"
@@ -104,8 +105,16 @@ hp::Probe make_probe(const hp::Checkpoint& checkpoint, const Arguments& argument
   return hp::import_zero_shot({arguments.embeddings, classes, arguments.logit_scale}, &checkpoint);
 }
 
-void write_probe(const hp::Checkpoint& checkpoint, const Arguments& arguments) {
-  const hp::Probe probe = make_probe(checkpoint, arguments);
+// A probe beside converted weights is made for their features.
+void check_fit(const hp::Probe& probe, const hp::Conversion& conversion) {
+  const int64_t channels = hp::examine_architecture(conversion.architecture).channels;
+  hp::require(probe.channels() == channels,
+              "[probe] the head does not fit the features of {}; got {} channels; expected {}; another checkpoint's "
+              "embeddings or head?",
+              conversion.architecture, probe.channels(), channels);
+}
+
+void write_probe(const hp::Probe& probe, const Arguments& arguments) {
   probe.save(arguments.probe);
   fmt::print("{:<13}{}: head {}, {} classes on {} channels, logit constant {}\n", "probe", arguments.probe,
              name_of(probe.spec().head), probe.class_count(), probe.channels(), probe.spec().logit_constant);
@@ -132,14 +141,21 @@ int run(const Arguments& arguments) {
     fmt::print("{}", hp::listing(checkpoint));
     return done;
   }
+  // Everything is made and checked before the first file is written.
+  std::optional<hp::Conversion> conversion;
   if (!arguments.output.empty()) {
-    const hp::Conversion conversion = hp::plan_conversion(checkpoint, arguments.options);
-    fmt::print("{}", hp::report(checkpoint, conversion));
-    verify(checkpoint, conversion, arguments);
-    hp::convert_file(checkpoint, conversion, arguments.input, arguments.output);
+    conversion = hp::plan_conversion(checkpoint, arguments.options);
+    fmt::print("{}", hp::report(checkpoint, *conversion));
+    verify(checkpoint, *conversion, arguments);
+  }
+  std::optional<hp::Probe> probe;
+  if (!arguments.probe.empty()) probe = make_probe(checkpoint, arguments);
+  if (probe && conversion) check_fit(*probe, *conversion);
+  if (conversion) {
+    hp::convert_file(checkpoint, *conversion, arguments.input, arguments.output);
     fmt::print("{:<13}{} ({} bytes)\n", "written", arguments.output, std::filesystem::file_size(arguments.output));
   }
-  if (!arguments.probe.empty()) write_probe(checkpoint, arguments);
+  if (probe) write_probe(*probe, arguments);
   return done;
 }
 

@@ -1,10 +1,17 @@
 // The containers that a checkpoint may come in: how to tell them apart and how to read each.
 #pragma once
 
+#include <string_view>
+
 #include "runtime/file.h"
 #include "tools/checkpoints/checkpoint.h"
 
 namespace hp {
+
+// What to do with the file of a framework whose names no key map knows.
+inline constexpr std::string_view foreign_framework_advice =
+    "only PyTorch checkpoints and safetensors are read; take the network's PyTorch release, or save its weights as "
+    "safetensors with the names and layouts of a source that --help lists (convolutions [out, in, height, width])";
 
 enum class Container { legacy_stream, zip, safetensors };
 

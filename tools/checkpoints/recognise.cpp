@@ -19,13 +19,10 @@ struct Known {
 };
 
 // Files that people pass by mistake.
-constexpr std::array<Known, 9> mistakes{{
+constexpr std::array<Known, 8> mistakes{{
     {"version https://git-lfs"sv,
      "this is a Git-LFS pointer, not the file it stands for; run 'git lfs pull' in its repository or download the file "
      "itself"},
-    {"\x89HDF\r\n\x1a\n"sv,
-     "this is an HDF5 file, as Keras writes it; only PyTorch checkpoints and safetensors are read; save the weights as "
-     "one of these"},
     {"PK\5\6"sv, "this is an empty zip archive; download or save the checkpoint again"},
     {"\x1f\x8b"sv, "this is gzip-compressed; unpack it with gunzip first"},
     {"BZh"sv, "this is bzip2-compressed; unpack it with bunzip2 first"},
@@ -70,6 +67,8 @@ Container recognise(std::span<const std::byte> file) {
           "[checkpoint] this is a tar archive: either unpack it and take the checkpoint inside, or, if a PyTorch "
           "before 0.1.10 wrote it, load it "
           "there and save it anew");
+  require(!text.starts_with("\x89HDF\r\n\x1a\n"), "[checkpoint] this is an HDF5 file, as Keras writes it (.h5); {}",
+          foreign_framework_advice);
   for (const Known& mistake : mistakes) require(!text.starts_with(mistake.start), "[checkpoint] {}", mistake.advice);
   require(text[0] != '\x80',
           "[checkpoint] this is a bare pickle, not written by torch.save; save the state dict with torch.save or as "

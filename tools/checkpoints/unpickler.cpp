@@ -282,7 +282,8 @@ bool Unpickler::step_object(unsigned char opcode) {
 }
 
 std::string_view Unpickler::take(uint64_t count) {
-  require(count <= bytes_.size() - position_, "[pickle] the pickle is cut off; got {} more bytes; expected {}",
+  require(count <= bytes_.size() - position_,
+          "[pickle] the pickle is cut off; got {} more bytes; expected {}; download the file again",
           bytes_.size() - position_, count);
   const std::string_view text(reinterpret_cast<const char*>(bytes_.data()) + position_, count);
   position_ += count;
@@ -292,7 +293,7 @@ std::string_view Unpickler::take(uint64_t count) {
 std::string_view Unpickler::line() {
   const std::string_view rest(reinterpret_cast<const char*>(bytes_.data()) + position_, bytes_.size() - position_);
   const size_t end = rest.find('\n');
-  require(end != rest.npos, "[pickle] the pickle is cut off inside a name");
+  require(end != rest.npos, "[pickle] the pickle is cut off inside a name; download the file again");
   position_ += end + 1;
   return rest.substr(0, end);
 }

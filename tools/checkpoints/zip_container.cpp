@@ -41,6 +41,15 @@ class ZipStorages : public CheckpointStorages {
   std::vector<std::byte> bytes_;
 };
 
+// What an archive without a data.pkl is, and what to do.
+std::string other_archive(const ZipArchive& archive) {
+  if (archive.find("model.weights.h5") || (archive.find("config.json") && archive.find("metadata.json")))
+    return fmt::format(" of Keras (.keras), no PyTorch checkpoint; {}", foreign_framework_advice);
+  const bool arrays = !archive.members().empty() && archive.members().begin()->first.ends_with(".npy");
+  return fmt::format("{}, but no PyTorch checkpoint: it holds no data.pkl; {}", arrays ? " of NumPy arrays (.npz)" : "",
+                     arrays ? "save the arrays as safetensors" : "unpack it and take the checkpoint inside");
+}
+
 // The "P/" in front of every member's name.
 std::string find_folder(const ZipArchive& archive) {
   constexpr std::string_view object = "data.pkl";
@@ -51,11 +60,7 @@ std::string find_folder(const ZipArchive& archive) {
     require(!folder, "[checkpoint] the archive holds two data.pkl; expected one");
     folder = name.substr(0, name.size() - object.size());
   }
-  const bool arrays = !archive.members().empty() && archive.members().begin()->first.ends_with(".npy");
-  require(folder.has_value(),
-          "[checkpoint] this is a zip archive{}, but no PyTorch checkpoint: it holds no data.pkl; {}",
-          arrays ? " of NumPy arrays (.npz)" : "",
-          arrays ? "save the arrays as safetensors" : "unpack it and take the checkpoint inside");
+  if (!folder) fail("[checkpoint] this is a zip archive{}", other_archive(archive));
   return *folder;
 }
 

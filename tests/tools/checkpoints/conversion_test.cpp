@@ -90,14 +90,7 @@ TEST_CASE("conversion: missing, mis-shaped and unexpected tensors are named, and
         "has no resnet18"));
   }
   SUBCASE("another width") {
-    Hollow wide = hollow("resnet50", "", "fc");  // wide_resnet50_2: twice the channels inside of the blocks
-    const auto is = [](const std::string& name, std::string_view part) { return name.find(part) != name.npos; };
-    for (auto& [name, size] : wide) {
-      if (!name.starts_with("layer")) continue;
-      if (is(name, "conv1") || is(name, "conv2") || is(name, "bn1") || is(name, "bn2")) size[0] *= 2;
-      if (is(name, "conv2") || is(name, "conv3")) size[1] *= 2;
-    }
-    const std::string refusal = file_of(wide).refusal();
+    const std::string refusal = file_of(wide_resnet50()).refusal();
     CAPTURE(refusal);
     CHECK(contains(refusal, "the names are those of resnet50"));
     CHECK(contains(refusal, "a network of another width"));

@@ -32,6 +32,17 @@ Hollow bcos_hollow(const std::string& architecture, const std::string& prefix, c
   return tensors;
 }
 
+Hollow wide_resnet50() {
+  Hollow wide = hollow("resnet50", "", "fc");
+  const auto is = [](const std::string& name, std::string_view part) { return name.find(part) != name.npos; };
+  for (auto& [name, size] : wide) {
+    if (!name.starts_with("layer")) continue;
+    if (is(name, "conv1") || is(name, "conv2") || is(name, "bn1") || is(name, "bn2")) size[0] *= 2;
+    if (is(name, "conv2") || is(name, "conv3")) size[1] *= 2;
+  }
+  return wide;
+}
+
 std::string hollow_state_dict(const Hollow& tensors, const StorageSpec& storage) {
   py::Items items;
   for (size_t i = 0; i < tensors.size(); ++i) {

@@ -25,6 +25,9 @@ Hollow hollow(const std::string& architecture, const std::string& prefix, const 
 // The same for B-cos networks: classifier without bias, and the running means that their norms keep but never read.
 Hollow bcos_hollow(const std::string& architecture, const std::string& prefix, const std::string& classifier);
 
+// wide_resnet50_2, which is no known architecture: ResNet-50 with twice the channels inside of the blocks.
+Hollow wide_resnet50();
+
 StorageSpec hollow_values(size_t count = 8);
 std::string hollow_state_dict(const Hollow& tensors, const StorageSpec& storage);
 
