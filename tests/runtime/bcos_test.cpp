@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "attribution/rules/bcos_rules.h"
 #include "kernels/cpu/cpu_kernels.h"
@@ -141,6 +142,40 @@ TEST_CASE("B-cos: uncentred batch norm of protocol.md section 9") {
   const Value normed = eval.graph.add(std::make_shared<UncentredNormOp>(1e-5f), {input, v, g}, "norm");
   const Tensor out = eval.run(image()).value(normed.index);
   check_near({out.floats(), 18}, {-1.49458385, -1.19566703, -.89675027, -.59783351}, 2);
+}
+
+// AllNormUncentered2d(2) of the bcos package 0.1.3 in double precision, weight 1.5, on image() with messages
+// ((5 i) mod 7 - 3) / 4.
+TEST_CASE("B-cos: one variance over everything") {
+  Net net, eval;
+  const float weight[] = {1.5f}, running[] = {0.9549319727891157f};
+  const Tensor x = image(), message = Tensor::host({1, 3, 3, 2});
+  for (int i = 0; i < 18; ++i) message.floats()[i] = static_cast<float>(5 * i % 7 - 3) / 4;
+  const Value in = net.graph.input("x", {1, 3, 3, 2}), w = net.parameter("w", Tensor::host({1}, weight));
+  const Value y = net.graph.add(std::make_shared<UncentredNormTrainOp>(1e-5f), {in, w}, "norm");
+  const Activations trained = net.run(x);
+  check_near({trained.value(y.index).floats(), 18}, {-1.44559512, 1.15647609, -1.15647609, 1.44559512, -0.86735707});
+  CHECK(trained.saved(y.index).shape() == Shape{2, 1});
+  CHECK(std::abs(0.9f + 0.1f * trained.saved(y.index).floats()[1] - running[0]) < 1e-6);
+  const std::vector<float> dx = net.walk(trained, {}, "norm", message);
+  check_near(dx, {-1.52675117, 1.01243872, -0.00783203, -1.01035018, 1.51108711, 0.50856897});
+
+  const Value input = eval.graph.input("x", {1, 3, 3, 2}), v = eval.parameter("v", Tensor::host({1}, running)),
+              g = eval.parameter("w", Tensor::host({1}, weight));
+  const Value normed = eval.graph.add(std::make_shared<UncentredNormOp>(1e-5f), {input, v, g}, "norm");
+  const Activations given = eval.run(x);
+  check_near({given.value(normed.index).floats(), 18}, {-1.0964144, 0.87713152, -0.87713152, 1.0964144, -0.65784864});
+  check_near(eval.walk(given, {}, "norm", message), {-1.15123512, 0.76749008, 0, -0.76749008, 1.15123512, 0.38374504});
+
+  for (const auto& [graph, activations, norm, expected] : {std::tuple(&net, &trained, y, -0.04818650386562462),
+                                                           std::tuple(&eval, &given, normed, -0.036547146781658046)}) {
+    const Entry entry{norm.index, {message, Form::multiplier, 1}};
+    const Tap tap{graph->graph.find("w"), Tap::Keep::message};
+    const RelevanceTrace trace =
+        Propagator(graph->graph, {}, graph->kernels).run(*activations, std::span(&entry, 1), std::span(&tap, 1));
+    CHECK(trace.at(tap.node).data.shape().count() == 1);
+    CHECK(std::abs(trace.at(tap.node).data.floats()[0] - expected) < 1e-6);
+  }
 }
 
 TEST_CASE("B-cos: a detached scale sends nothing to the norm, in either form") {
