@@ -16,7 +16,7 @@ FIXED_TARGET = 3
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR_IMAGES, CIFAR_CANDIDATES = 4, 40  # images picked; candidates looked at in each class
 SHORTLIST = 60
-FORMULA_IMAGES, FORMULA_CANDIDATES = 2, 16
+FORMULA_IMAGES, FORMULA_CANDIDATES = 2, 160
 TRACE_SAMPLES_FIRST, TRACE_SAMPLES = 1024, 256  # relevance per layer: first image's predicted class, all others
 
 
