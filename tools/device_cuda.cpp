@@ -1,4 +1,5 @@
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/nvtx_ranges.h"
 #include "runtime/error.h"
 #include "tools/device.h"
 
@@ -11,6 +12,12 @@ OpenedDevice open_device(const Experiment& experiment) {
   auto kernels = std::make_unique<CudaKernels>(CudaOptions{.device = index});
   const std::string engine = fmt::format("cuda, {}, float32", kernels->device_name());
   return {std::move(kernels), engine};
+}
+
+std::unique_ptr<Observer> open_ranges() {
+  auto ranges = std::make_unique<NvtxRanges>();
+  if (!ranges->is_watched()) return nullptr;
+  return ranges;
 }
 
 }  // namespace hp
