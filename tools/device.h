@@ -8,8 +8,8 @@
 
 namespace hp {
 
-// Throws hp::Error where the device is not there, or this build does not know it.
-OpenedDevice open_device(const Experiment& experiment);
+// As OpenDevice says. Throws hp::Error where the device is not there, or this build does not know it.
+OpenedDevice open_device(const Experiment& experiment, const std::filesystem::path& cache);
 
 // Marks what runs for the profiler of the device's maker; null where none has loaded itself into this process.
 std::unique_ptr<Observer> open_ranges();
