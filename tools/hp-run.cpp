@@ -6,10 +6,12 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <sstream>
 
 #include "runtime/error.h"
+#include "runtime/observers.h"
 #include "runtime/out_of_memory.h"
 #include "tools/device.h"
 #include "tools/experiment/journal.h"
@@ -76,10 +78,14 @@ int run(const Arguments& arguments) {
   const hp::Experiment experiment = hp::Experiment::parse(file, folder);
   if (!arguments.export_folder.empty()) return export_files(experiment, arguments.export_folder) ? 0 : 1;
   hp::RunOptions options{arguments.output, arguments.dry_run, nullptr, hp::open_device};
+  hp::Observers observers;
+  const std::unique_ptr<hp::Observer> ranges = hp::open_ranges();
+  if (ranges) observers.add(*ranges);
   std::optional<hp::Recorder> recorder;
   std::optional<hp::AtomicFile> trace_file;  // opened first: a place that cannot be written to is known at once
   if (!arguments.trace.empty()) trace_file.emplace(arguments.trace);
-  if (trace_file || arguments.profile) options.observer = &recorder.emplace();
+  if (trace_file || arguments.profile) observers.add(recorder.emplace());
+  if (!observers.empty()) options.observer = &observers;
   options.resume = arguments.resume;
   if (options.output.empty()) options.output = std::filesystem::path("out") / experiment.name;
   const hp::Outcome outcome = hp::run_experiment(experiment, options, cancelled);

@@ -1,102 +1,25 @@
-// Convolutions by cuDNN, channels last, with algorithms that are deterministic.
-//
-// cuDNN 9 keeps its descriptor interface beside the newer graphs. In this layout it has one forward algorithm and one
-// deterministic algorithm for either gradient, so nothing is measured and the bits are those of the shape.
+// Convolutions by cuDNN, channels last, with algorithms that are deterministic. cuDNN 9 keeps its descriptor interface
+// beside the newer graphs.
 #include <cudnn.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <climits>
 #include <map>
-#include <tuple>
 
-#include "kernels/cuda/check.h"
+#include "kernels/cuda/conv_plan.h"
 #include "kernels/cuda/cuda_state.h"
+#include "kernels/cuda/rounding.h"
 #include "runtime/error.h"
 
 namespace hp {
 
 namespace {
 
-constexpr auto forward_algorithm = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
-constexpr auto input_gradient_algorithm = CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
-constexpr auto weight_gradient_algorithm = CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
 constexpr float one = 1, zero = 0;
-
-void check(cudnnStatus_t status, const char* what) {
-  require(status == CUDNN_STATUS_SUCCESS, "[cuda] {} failed in cuDNN; got {}; expected success", what,
-          cudnnGetErrorString(status));
-}
-
-// A descriptor that is destroyed with its owner.
-template <class T, cudnnStatus_t (*create)(T*), cudnnStatus_t (*destroy)(T)>
-class Descriptor {
- public:
-  Descriptor() { check(create(&value_), "a descriptor"); }
-  ~Descriptor() { destroy(value_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  operator T() const { return value_; }
-
- private:
-  T value_ = nullptr;
-};
-
-using TensorDescriptor = Descriptor<cudnnTensorDescriptor_t, cudnnCreateTensorDescriptor, cudnnDestroyTensorDescriptor>;
-using FilterDescriptor = Descriptor<cudnnFilterDescriptor_t, cudnnCreateFilterDescriptor, cudnnDestroyFilterDescriptor>;
-using ConvolutionDescriptor =
-    Descriptor<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor, cudnnDestroyConvolutionDescriptor>;
-using ActivationDescriptor =
-    Descriptor<cudnnActivationDescriptor_t, cudnnCreateActivationDescriptor, cudnnDestroyActivationDescriptor>;
 
 int64_t in_size(const Conv2d& c) { return c.height * c.width * c.channels; }
 int64_t out_size(const Conv2d& c) { return c.out_height() * c.out_width() * c.filters; }
-
-void set_tensor(const TensorDescriptor& tensor, int64_t batch, int64_t channels, int64_t height, int64_t width) {
-  check(cudnnSetTensor4dDescriptor(tensor, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, static_cast<int>(batch),
-                                   static_cast<int>(channels), static_cast<int>(height), static_cast<int>(width)),
-        "a tensor's shape");
-}
-
-// Everything that cuDNN wants to know of a shape; made once.
-struct ConvPlan {
-  TensorDescriptor x, y, bias;
-  FilterDescriptor w;
-  ConvolutionDescriptor conv;
-  ActivationDescriptor activation[2];  // none, relu
-  size_t forward_bytes = 0, input_gradient_bytes = 0, weight_gradient_bytes = 0;
-  bool fuses = true;  // until cuDNN says that it has no fused epilogue for this shape
-
-  ConvPlan(cudnnHandle_t handle, const Conv2d& c, MathMode math);
-};
-
-ConvPlan::ConvPlan(cudnnHandle_t handle, const Conv2d& c, MathMode math) {
-  const auto narrow = [](int64_t value) { return static_cast<int>(value); };
-  set_tensor(x, c.batch, c.channels, c.height, c.width);
-  set_tensor(y, c.batch, c.filters, c.out_height(), c.out_width());
-  set_tensor(bias, 1, c.filters, 1, 1);
-  check(cudnnSetFilter4dDescriptor(w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, narrow(c.filters),
-                                   narrow(c.channels / c.groups), narrow(c.kernel_height), narrow(c.kernel_width)),
-        "a filter's shape");
-  const int padding = narrow(c.padding), stride = narrow(c.stride), dilation = narrow(c.dilation);
-  check(cudnnSetConvolution2dDescriptor(conv, padding, padding, stride, stride, dilation, dilation,
-                                        CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
-        "a convolution's geometry");
-  check(cudnnSetConvolutionGroupCount(conv, narrow(c.groups)), "a convolution's groups");
-  // The default math may round inputs to tf32; fused multiply-adds do not.
-  check(cudnnSetConvolutionMathType(conv, math == MathMode::tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH),
-        "a convolution's math");
-  check(cudnnSetActivationDescriptor(activation[0], CUDNN_ACTIVATION_IDENTITY, CUDNN_PROPAGATE_NAN, 0),
-        "no activation");
-  check(cudnnSetActivationDescriptor(activation[1], CUDNN_ACTIVATION_RELU, CUDNN_PROPAGATE_NAN, 0), "an activation");
-  check(cudnnGetConvolutionForwardWorkspaceSize(handle, x, w, conv, y, forward_algorithm, &forward_bytes), "conv2d");
-  check(cudnnGetConvolutionBackwardDataWorkspaceSize(handle, w, y, conv, x, input_gradient_algorithm,
-                                                     &input_gradient_bytes),
-        "conv2d_input_gradient");
-  check(cudnnGetConvolutionBackwardFilterWorkspaceSize(handle, x, y, conv, w, weight_gradient_algorithm,
-                                                       &weight_gradient_bytes),
-        "conv2d_weight_gradient");
-}
 
 // [filters, kernel_height, kernel_width, channels/groups]: one pack serves the forward pass and the input's gradient.
 struct CudaPacked : Packed {
@@ -123,6 +46,14 @@ const float* weight_of(const Packed& packed, const Conv2d& c) {
   return weight.data();
 }
 
+// The input as the math mode wants it: itself, or a rounded copy.
+const float* rounded(CudaState& state, CudaState::Scratch purpose, int64_t count, const float* x) {
+  if (state.math() != MathMode::bf16) return x;
+  auto* copy = static_cast<float*>(state.scratch(purpose, static_cast<size_t>(count) * sizeof(float)));
+  round_to_bfloat16(state, count, x, copy);
+  return copy;
+}
+
 // f(part of the convolution, its first image) for parts of the batch whose arrays cuDNN can count in 32 bits.
 template <class F>
 void for_batches(const Conv2d& c, F f) {
@@ -138,7 +69,7 @@ void for_batches(const Conv2d& c, F f) {
 
 class CudnnState {
  public:
-  explicit CudnnState(cudaStream_t stream) {
+  CudnnState(cudaStream_t stream, ConvAlgorithms kept) : algorithms(std::move(kept)) {
     check(cudnnCreate(&handle_), "cudnnCreate");
     check(cudnnSetStream(handle_, stream), "cudnnSetStream");
   }
@@ -156,8 +87,10 @@ class CudnnState {
                   c.kernel_width, c.stride, c.padding, c.dilation, c.groups};
     const auto found = plans_.find(key);
     if (found != plans_.end()) return found->second;
-    return plans_.try_emplace(key, handle_, c, math).first->second;
+    return plans_.try_emplace(key, c, math).first->second;
   }
+
+  ConvAlgorithms algorithms;
 
  private:
   using Key = std::array<int64_t, 11>;
@@ -168,7 +101,10 @@ class CudnnState {
 void FreeCudnn::operator()(CudnnState* state) const { delete state; }
 
 CudnnState& CudaState::cudnn() {
-  if (!cudnn_) cudnn_.reset(new CudnnState(stream_));
+  if (!cudnn_) {
+    std::string machine = fmt::format("{}, cuDNN {}", properties_.name, cudnnGetVersion());
+    cudnn_.reset(new CudnnState(stream_, {options_.algorithms, std::move(machine)}));
+  }
   return *cudnn_;
 }
 
@@ -184,7 +120,9 @@ std::unique_ptr<Packed> CudaKernels::pack(const Conv2d& c, PackUse use, const fl
 }
 
 void CudaKernels::repack(const Conv2d& c, PackUse, const float* w, Packed& packed) {
-  copy_block(reorder(c, true), w, const_cast<float*>(weight_of(packed, c)));
+  auto* weight = const_cast<float*>(weight_of(packed, c));
+  copy_block(reorder(c, true), w, weight);
+  if (state_->math() == MathMode::bf16) round_to_bfloat16(*state_, c.weight_count(), weight, weight);
 }
 
 void CudaKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
@@ -195,13 +133,14 @@ void CudaKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& ep
   const float* bias = epilogue.bias || plain ? epilogue.bias : state_->zeros(conv.filters);
   for_batches(conv, [&](const Conv2d& c, int64_t first) {
     ConvPlan& plan = cudnn.plan(c, state_->math());
-    const float* in = x + first * in_size(c);
+    const float* in = rounded(*state_, CudaState::Scratch::rounded, c.batch * in_size(c), x + first * in_size(c));
     float* out = y + first * out_size(c);
     const float* addend = epilogue.addend ? epilogue.addend + first * out_size(c) : nullptr;
-    void* scratch = state_->scratch(CudaState::Scratch::library, plan.forward_bytes);
     if (!plain && plan.fuses) {
+      const auto& way = plan.fused_forward(cudnn.handle());
+      void* scratch = state_->scratch(CudaState::Scratch::library, way.scratch_bytes);
       const cudnnStatus_t status = cudnnConvolutionBiasActivationForward(
-          cudnn.handle(), &one, plan.x, in, plan.w, weight, plan.conv, forward_algorithm, scratch, plan.forward_bytes,
+          cudnn.handle(), &one, plan.x, in, plan.w, weight, plan.conv, way.algorithm, scratch, way.scratch_bytes,
           addend ? &one : &zero, plan.y, addend ? addend : out, plan.bias, bias, plan.activation[relu ? 1 : 0], plan.y,
           out);
       plan.fuses = status != CUDNN_STATUS_NOT_SUPPORTED;
@@ -212,8 +151,10 @@ void CudaKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& ep
       }
     }
     const bool in_place = addend == out;
-    check(cudnnConvolutionForward(cudnn.handle(), &one, plan.x, in, plan.w, weight, plan.conv, forward_algorithm,
-                                  scratch, plan.forward_bytes, in_place ? &one : &zero, plan.y, out),
+    const auto& way = plan.forward(cudnn.handle(), cudnn.algorithms);
+    void* scratch = state_->scratch(CudaState::Scratch::library, way.scratch_bytes);
+    check(cudnnConvolutionForward(cudnn.handle(), &one, plan.x, in, plan.w, weight, plan.conv, way.algorithm, scratch,
+                                  way.scratch_bytes, in_place ? &one : &zero, plan.y, out),
           "conv2d");
     if (in_place) addend = nullptr;
     const int64_t count = c.batch * out_size(c);
@@ -228,11 +169,13 @@ void CudaKernels::conv2d_input_gradient(const Conv2d& conv, const Packed& w, con
   CudnnState& cudnn = state_->cudnn();
   const float* weight = weight_of(w, conv);
   for_batches(conv, [&](const Conv2d& c, int64_t first) {
-    const ConvPlan& plan = cudnn.plan(c, state_->math());
-    void* scratch = state_->scratch(CudaState::Scratch::library, plan.input_gradient_bytes);
-    check(cudnnConvolutionBackwardData(cudnn.handle(), &one, plan.w, weight, plan.y, dy + first * out_size(c),
-                                       plan.conv, input_gradient_algorithm, scratch, plan.input_gradient_bytes, &zero,
-                                       plan.x, dx + first * in_size(c)),
+    ConvPlan& plan = cudnn.plan(c, state_->math());
+    const auto& way = plan.input_gradient(cudnn.handle(), cudnn.algorithms);
+    void* scratch = state_->scratch(CudaState::Scratch::library, way.scratch_bytes);
+    const float* message =
+        rounded(*state_, CudaState::Scratch::rounded_message, c.batch * out_size(c), dy + first * out_size(c));
+    check(cudnnConvolutionBackwardData(cudnn.handle(), &one, plan.w, weight, plan.y, message, plan.conv, way.algorithm,
+                                       scratch, way.scratch_bytes, &zero, plan.x, dx + first * in_size(c)),
           "conv2d_input_gradient");
   });
 }
@@ -242,11 +185,14 @@ void CudaKernels::conv2d_weight_gradient(const Conv2d& conv, const float* x, con
   auto* packed = static_cast<float*>(
       state_->scratch(CudaState::Scratch::weight_gradient, static_cast<size_t>(conv.weight_count()) * sizeof(float)));
   for_batches(conv, [&](const Conv2d& c, int64_t first) {
-    const ConvPlan& plan = cudnn.plan(c, state_->math());
-    void* scratch = state_->scratch(CudaState::Scratch::library, plan.weight_gradient_bytes);
-    check(cudnnConvolutionBackwardFilter(cudnn.handle(), &one, plan.x, x + first * in_size(c), plan.y,
-                                         dy + first * out_size(c), plan.conv, weight_gradient_algorithm, scratch,
-                                         plan.weight_gradient_bytes, first == 0 ? &zero : &one, plan.w, packed),
+    ConvPlan& plan = cudnn.plan(c, state_->math());
+    const auto& way = plan.weight_gradient(cudnn.handle(), cudnn.algorithms);
+    void* scratch = state_->scratch(CudaState::Scratch::library, way.scratch_bytes);
+    const float* in = rounded(*state_, CudaState::Scratch::rounded, c.batch * in_size(c), x + first * in_size(c));
+    const float* message =
+        rounded(*state_, CudaState::Scratch::rounded_message, c.batch * out_size(c), dy + first * out_size(c));
+    check(cudnnConvolutionBackwardFilter(cudnn.handle(), &one, plan.x, in, plan.y, message, plan.conv, way.algorithm,
+                                         scratch, way.scratch_bytes, first == 0 ? &zero : &one, plan.w, packed),
           "conv2d_weight_gradient");
   });
   copy_block(reorder(conv, false), packed, dw);

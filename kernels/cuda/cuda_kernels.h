@@ -8,13 +8,16 @@
 
 namespace hp {
 
-// How convolutions and matrix products multiply; everything else is float32. tf32: inputs rounded to 10 bits of
-// mantissa, sums in float32 (tensor cores).
-enum class MathMode { fp32, tf32 };
+// How convolutions and matrix products multiply; sums, and everything else, are float32. tf32: tensor cores may round
+// inputs to 10 bits of mantissa; bf16: to 7. A convolution in bf16 rounds its inputs itself and multiplies as in tf32.
+enum class MathMode { fp32, tf32, bf16 };
 
 struct CudaOptions {
   int device = 0;
   MathMode math = MathMode::fp32;
+  // The file that keeps which algorithm of cuDNN was the fastest for a shape when it was first computed; none: nothing
+  // is measured, and every shape has the same algorithm. Choices decide the last bits.
+  std::string algorithms{};
 };
 
 // The stream, scratch memory, staging buffers and library handles (cuda_state.h).
@@ -22,7 +25,7 @@ class CudaState;
 
 // The constructor throws hp::Error where there is no driver or no such device, allocate() where memory is too small.
 // Kernels are queued on one stream; a failure in one is thrown by the next call that waits (download, synchronize). One
-// object serves the thread that made it. Bits are the same for the same shapes and device.
+// object serves the thread that made it. Bits are the same for the same shapes, device and algorithms.
 class CudaKernels final : public Kernels {
  public:
   explicit CudaKernels(CudaOptions options = {});

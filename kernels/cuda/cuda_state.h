@@ -35,7 +35,18 @@ class CudaState {
 
   // Device memory that is valid until the next call with the same purpose on the same stream. It only grows, so that a
   // steady state allocates nothing. Kernels that call others must not share a purpose with them.
-  enum class Scratch { sums, filter, sort_keys, sorted_keys, library, zeros, weight_gradient, count };
+  enum class Scratch {
+    sums,
+    filter,
+    sort_keys,
+    sorted_keys,
+    library,
+    zeros,
+    weight_gradient,
+    rounded,
+    rounded_message,
+    count
+  };
   void* scratch(Scratch purpose, size_t bytes);
   const float* zeros(int64_t count);  // device memory that holds this many zeros
 

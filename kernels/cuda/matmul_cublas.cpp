@@ -24,6 +24,7 @@ int narrow(int64_t value) {
 }
 
 cublasComputeType_t compute_type(MathMode math) {
+  if (math == MathMode::bf16) return CUBLAS_COMPUTE_32F_FAST_16BF;
   return math == MathMode::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
 

@@ -8,6 +8,8 @@ measured copy rate and float32 peak.
 COPY = 3.0e12  # bytes per second
 FLOPS = 67e12  # float32 operations per second
 MAP = 4 * 32 * 56 * 56 * 256  # bytes of a feature map of ResNet-50, batch 32
+TOKENS = 4 * 32 * 1765 * 768  # bytes of the tokens of ViT-B/16 at 672, batch 32
+SCORES = 4 * 12 * 1765 * 1765  # bytes of the attention scores of one layer there, one image
 HEAT = 4 * 100 * 672 * 672  # bytes of 100 heat maps of 3x3 grids
 
 # kernel, arrays it must move, arrays it moves, bytes of the array, operations per element
@@ -33,7 +35,18 @@ ROWS = [
     ("batch_norm_parameter_vjp", 2, 2, MAP, 4),
     ("batch_norm_train", 2, 4, MAP, 7),
     ("batch_norm_train_vjp", 3, 5, MAP, 8),
+    ("group_norm as layer norm", 2, 2, TOKENS, 9),
+    ("group_norm_vjp, 1 target", 3, 3, TOKENS, 12),
+    # Targets read the values that they share once each: they lie too far apart for the caches.
+    ("group_norm_vjp, 9 targets", 19, 27, TOKENS, 108),
+    ("group_norm_parameter_vjp", 2, 2, TOKENS, 6),
+    ("softmax of attention scores", 2, 2, SCORES, 6),
+    # Tokens of two operands besides the scores; 64 channels a head.
+    ("heads_matmul, scores from queries and keys", 1.07, 1.07, SCORES, 128),
+    ("heads_matmul, scores times values", 1.07, 1.07, SCORES, 128),
     ("bcos_scale", 2, 2, MAP, 3),
+    ("patch_norms 3x3", 1, 1, MAP, 18),
+    ("rounding to bfloat16, of what a convolution reads", 2, 2, MAP, 3),
     ("max_pool 3x3, stride 2", 1.5, 1.5, MAP, 3),
     ("max_pool_vjp 3x3, stride 2", 1.5, 1.5, MAP, 3),
     ("avg_pool, global", 1, 1, MAP, 1),

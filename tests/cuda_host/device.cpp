@@ -45,6 +45,7 @@ class DeviceMemory {
     if (offset + need > reserved_bytes) return nullptr;
     blocks_[offset] = {bytes, need};
     used_ += bytes;
+    if (!machinery().computes) return base_ + offset;
     const bool was_open = open_;
     protect(true);
     ASAN_UNPOISON_MEMORY_REGION(base_ + offset, need);
@@ -61,6 +62,7 @@ class DeviceMemory {
     const auto [offset, block] = *found;
     blocks_.erase(found);
     used_ -= block.bytes;
+    if (!machinery().computes) return true;
     protect(true);
     ASAN_UNPOISON_MEMORY_REGION(base_ + offset, block.whole);
     bool intact = true;
@@ -111,7 +113,7 @@ struct Device {
   std::vector<std::function<void()>> queue;
   std::string error;
   size_t launches = 0;
-  size_t done = 0;  // pieces of work that have run
+  size_t done = 0;  // pieces of work that have run or were dropped
 };
 
 Device& device() {
@@ -139,11 +141,19 @@ cudaError_t run_queue() {
 
 }  // namespace
 
-void enqueue(std::function<void()> work) { device().queue.push_back(std::move(work)); }
+void enqueue(std::function<void()> work) {
+  if (machinery().computes) {
+    device().queue.push_back(std::move(work));
+  } else {
+    ++device().done;
+  }
+}
 
 Machinery& machinery() { return device().machinery; }
 
 size_t launches() { return device().launches; }
+
+size_t queued() { return device().done + device().queue.size(); }
 
 cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> thread) {
   const dim3 grid = config.gridDim, block = config.blockDim;
@@ -242,6 +252,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   if (device().memory.contains(to) != to_device || device().memory.contains(from) != from_device) {
     return cudaErrorInvalidValue;
   }
+  if (!device().machinery.computes && kind == cudaMemcpyDeviceToHost) {
+    std::fill_n(static_cast<float*>(to), bytes / sizeof(float), 1.0F);
+  }
   cuda_host::enqueue([=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
@@ -276,7 +289,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  event->work = device().done + device().queue.size();
+  event->work = cuda_host::queued();
   return cudaSuccess;
 }
 

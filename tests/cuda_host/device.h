@@ -20,9 +20,13 @@ struct Machinery {
   size_t memory_bytes = size_t{4} << 30;
   // Device memory is unreadable for the host; costs two system calls per wait. HP_CUDA_HOST_GUARD sets it for programs.
   bool guard = std::getenv("HP_CUDA_HOST_GUARD") != nullptr;
+  // Otherwise what is queued is counted and dropped, device memory is nothing but addresses, and downloads give ones.
+  bool computes = true;
 };
 Machinery& machinery();
 
-size_t launches();  // how many kernels have been launched since the program began
+// Since the program began:
+size_t launches();  // kernels of the project
+size_t queued();    // pieces of work: these, calls of the libraries, copies
 
 }  // namespace cuda_host

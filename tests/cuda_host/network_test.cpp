@@ -2,17 +2,22 @@
 // reach.
 #include <doctest/doctest.h>
 
+#include <map>
 #include <memory>
 
 #include "attribution/composites.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/nvtx_ranges.h"
 #include "runtime/executor.h"
 #include "runtime/fold.h"
+#include "runtime/observers.h"
 #include "runtime/propagator.h"
 #include "tests/cuda_host/device.h"
 #include "tests/cuda_host/machine.h"
+#include "tests/cuda_host/nvtx.h"
 #include "tests/support/small_nets.h"
+#include "tools/trace/recorder.h"
 
 namespace hp {
 
@@ -70,6 +75,52 @@ TEST_CASE("a small ResNet gives the CPU's logits and gradients, in any order of 
   }
   cuda_host::set_schedule(cuda_host::Schedule::forward);
   cuda_host::machinery().guard = false;
+}
+
+TEST_CASE("a profiler's ranges have the names of the CPU's trace, nest, and hold the kernels of their nodes") {
+  CpuKernels cpu;
+  Recorder recorder;
+  cpu.observe(&recorder);
+  run_network(cpu);
+  std::map<std::string, int> want, got;
+  const Trace trace = recorder.trace();
+  for (const TraceEvent& event : trace.events) ++want[trace.labels[static_cast<size_t>(event.label)].name];
+
+  const cuda_host::NvtxProfiler profiler;
+  NvtxRanges ranges;
+  Recorder beside;
+  Observers observers;
+  observers.add(ranges);
+  observers.add(beside);
+  REQUIRE(ranges.is_watched());
+  CudaKernels cuda;
+  cuda.observe(&observers);
+  run_network(cuda);
+  CHECK(profiler.open() == 0);
+  std::map<size_t, size_t> launches;  // by depth
+  for (const cuda_host::NvtxRange& range : profiler.ranges()) {
+    CAPTURE(range.name);
+    ++got[range.name];
+    launches[range.depth] += range.launches;
+    CHECK(range.domain == "hp");
+    CHECK(range.depth == (range.name.find('/') == std::string::npos ? 0 : 1));
+    // Convolutions are the library's kernels; the stand-in counts the project's own.
+    if (range.name == "forward/maxpool") CHECK(range.launches == 1);
+  }
+  CHECK(got == want);
+  CHECK(got["forward"] == 1);
+  CHECK(got["forward/conv2"] == 1);
+  CHECK(got["vjp/conv2"] == 1);
+  CHECK(launches[1] > 20);
+  CHECK(launches[0] == launches[1]);  // no kernel of a pass lies outside the ranges of its nodes
+  CHECK(beside.trace().events.size() == trace.events.size());
+}
+
+TEST_CASE("without a profiler nothing is marked") {
+  NvtxRanges ranges;
+  CHECK_FALSE(ranges.is_watched());
+  ranges.begin({"forward"});  // and nothing goes wrong
+  ranges.end();
 }
 
 }  // namespace hp

@@ -12,6 +12,7 @@
 #include "probes/evaluation.h"
 #include "probes/trainer.h"
 #include "tests/attribution/networks.h"
+#include "tests/attribution/transformer_network.h"
 #include "tests/cuda_host/device.h"
 #include "tests/cuda_host/machine.h"
 #include "tests/probes/toy.h"
@@ -165,6 +166,21 @@ TEST_CASE("a tiny ResNet: features, probes, maps and scores are the CPU's, in an
 
 TEST_CASE("a B-cos network: the same, with its contribution maps") {
   check_pipeline(test::bcos_backbone(16), {{"bcos", nlohmann::json::object()}, {"ixg", nlohmann::json::object()}});
+}
+
+TEST_CASE("a tiny vision transformer: the same, with the methods that read attention") {
+  check_pipeline(test::small_transformer(), {{"ixg", nlohmann::json::object()},
+                                             {"intgrad", {{"nodes", 2}}},
+                                             {"gradcam", nlohmann::json::object()},
+                                             {"raw_attention", nlohmann::json::object()},
+                                             {"attention_rollout", nlohmann::json::object()},
+                                             {"chefer", {{"variant", "relevance"}}},
+                                             {"lrp", {{"composite", "cp_lrp"}}},
+                                             {"lrp", {{"composite", "attn_lrp"}}}});
+}
+
+TEST_CASE("a B-cos transformer: the same") {
+  check_pipeline(test::bcos_transformer(), {{"bcos", nlohmann::json::object()}, {"ixg", nlohmann::json::object()}});
 }
 
 TEST_CASE("a tiny ResNet trained as a whole follows the CPU's") {

@@ -5,7 +5,7 @@
 
 namespace hp {
 
-OpenedDevice open_cpu(const Experiment& experiment) {
+OpenedDevice open_cpu(const Experiment& experiment, const std::filesystem::path&) {
   require(experiment.device == "cpu",
           "[device] this program was built without the CUDA backend; got device '{}'; expected 'cpu', or a build with "
           "cmake --preset cuda",

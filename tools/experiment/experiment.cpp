@@ -295,6 +295,11 @@ Experiment Experiment::parse(const json& file, const std::filesystem::path& fold
   check_name(e.name, "/name");
   e.seed = r["seed"];
   e.device = r["device"];
+  e.math = r["math"];
+  require(
+      e.math == "fp32" || e.device != "cpu",
+      "[experiment] /math: the CPU multiplies in float32 alone; got \"{}\"; expected \"fp32\", or a device \"cuda\"",
+      e.math);
   e.threads = r["threads"];
   e.weights = beside(folder, r["backbone"]["weights"]);
   e.backbone_features = r["backbone"]["features"];

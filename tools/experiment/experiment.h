@@ -69,6 +69,7 @@ struct Experiment {
   std::string name;
   uint64_t seed = 1;
   std::string device;
+  std::string math;  // fp32, tf32, bf16
   int threads = 0;
   std::filesystem::path weights;
   std::string backbone_features = "auto";  // of build_backbone(): what the probes see

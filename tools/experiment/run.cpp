@@ -113,7 +113,8 @@ Outcome run_experiment(const Experiment& given, const RunOptions& options, const
     fmt::print("{}", plan_text(experiment, network, train, test));
     return Outcome::complete;
   }
-  const OpenedDevice device = options.open_device(experiment);
+  const std::filesystem::path cache = experiment.cache.empty() ? options.output / "features" : experiment.cache;
+  const OpenedDevice device = options.open_device(experiment, cache);
   const OutputFolder folder(options.output);
   write_text(folder.path() / "experiment.json", experiment.resolved.dump(2) + "\n");
   Journal journal(folder.path() / "run.log");
@@ -143,13 +144,7 @@ Outcome run_experiment(const Experiment& given, const RunOptions& options, const
     network = load_network(experiment, *train.images);
   }
   add_facts(results, experiment, network, train, test, engine);
-  const FeatureRun run{experiment,
-                       network,
-                       *device.kernels,
-                       engine,
-                       experiment.cache.empty() ? folder.path() / "features" : experiment.cache,
-                       journal,
-                       cancelled};
+  const FeatureRun run{experiment, network, *device.kernels, engine, cache, journal, cancelled};
   auto stages = [&] {
     const bool computed =
         within_memory("the features", fmt::format("data.batch_size ({})", experiment.batch_size), [&] {

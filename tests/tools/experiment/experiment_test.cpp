@@ -53,7 +53,7 @@ std::string text_of(const PretrainSpec& p) {
 
 // Everything an experiment says, but for `resolved`: what the program acts on.
 std::string fingerprint(const Experiment& e) {
-  std::string text = fmt::format("{} {} {} {} {} ", e.name, e.seed, e.device, e.threads, e.weights.string());
+  std::string text = fmt::format("{} {} {} {} {} {} ", e.name, e.seed, e.device, e.math, e.threads, e.weights.string());
   text += text_of(e.data) + e.preprocess.dump() + text_of(e.recipe) + text_of(e.augmentation) + text_of(e.layers);
   text += fmt::format("{} {} {} {} {} ", e.batch_size, e.workers, e.cache.string(), e.feature_form, e.half_features);
   for (size_t i = 0; i < e.probes.size(); ++i) {
@@ -183,7 +183,7 @@ TEST_CASE("experiment: every key of the schema changes what the program does") {
       seen = seen || after != before || contains(refused, place.to_string());
     }
   });
-  CHECK(changes.size() == 111);
+  CHECK(changes.size() == 112);
   for (const auto& [key, seen] : changes) CHECK_MESSAGE(seen, key);
 }
 
@@ -204,6 +204,23 @@ TEST_CASE("experiment: the preprocessing of the file overrides that of the weigh
                               R"({"resize": 8, "crop": 224, "interpolation": "bilinear"})"}) {
     CAPTURE(hostile);
     CHECK_FALSE(error_of([&] { preprocess_of(hostile, json::object()); }).empty());
+  }
+}
+
+TEST_CASE("experiment: the CPU refuses to round the inputs of products, a CUDA device does not") {
+  json file = complete_experiment();
+  CHECK(Experiment::parse(file, ".").math == "fp32");
+  for (const char* math : {"tf32", "bf16"}) {
+    file["math"] = math;
+    file["device"] = "cpu";
+    CHECK(error_of([&] { Experiment::parse(file, "."); }) ==
+          fmt::format("[experiment] /math: the CPU multiplies in float32 alone; got \"{}\"; expected \"fp32\", or a "
+                      "device \"cuda\"",
+                      math));
+    file["device"] = "cuda:1";
+    const Experiment experiment = Experiment::parse(file, ".");
+    CHECK(experiment.math == math);
+    CHECK(experiment.resolved["math"] == math);
   }
 }
 
