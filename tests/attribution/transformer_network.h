@@ -1,6 +1,7 @@
 // A vision transformer of two blocks with formula weights, named as models/vit.h names its nodes.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "runtime/ops/attention.h"
@@ -76,6 +77,20 @@ inline Folded small_transformer(bool biases = true) {
   }
   set_normalisation(folded.parameters, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f});
   return folded;
+}
+
+// Where element i of an image's patches (patch, channel, row, column) lies in [4, 4, 3].
+inline int64_t patch_pixel(int64_t i) {
+  const int64_t patch = i / 12, channel = i % 12 / 4, row = i % 4 / 2, column = i % 2;
+  return ((patch / 2 * 2 + row) * 4 + patch % 2 * 2 + column) * 3 + channel;
+}
+
+// The model input [4, 4, 3] of small_transformer() as the dense one takes it.
+inline Grid patches_of(std::span<const float> model_input) {
+  Grid grid(4, 12);
+  for (int64_t i = 0; i < 48; ++i)
+    grid.values[static_cast<size_t>(i)] = model_input[static_cast<size_t>(patch_pixel(i))];
+  return grid;
 }
 
 // A B-cos SimpleViT of one block (protocol.md 1.4): image [1, 4, 4, 3] -> [x, 1 - x] -> patches of 2 x 2 -> positions

@@ -48,14 +48,7 @@ struct Setting {
   Grid patches(int64_t image) {
     const Pass pass = session.forward(images, {"gradient", {}, {}});
     const std::vector<float> x = device.values(pass.activations().value(pass.graph().find("model_input")));
-    Grid grid(4, 12);
-    for (int64_t i = 0; i < 48; ++i) grid.values[i] = x[static_cast<size_t>(image * 48 + pixel_of(i))];
-    return grid;
-  }
-  // Where element i of the patches lies in [4, 4, 3].
-  static int64_t pixel_of(int64_t i) {
-    const int64_t patch = i / 12, channel = i % 12 / 4, row = i % 4 / 2, column = i % 2;
-    return ((patch / 2 * 2 + row) * 4 + patch % 2 * 2 + column) * 3 + channel;
+    return test::patches_of(std::span(x).subspan(static_cast<size_t>(image * 48), 48));
   }
   DenseTransformer::Relevance dense(int64_t row, bool through_softmax) {
     DenseTransformer transformer({}, all);
@@ -78,7 +71,7 @@ TEST_CASE("AttnLRP and CP-LRP are the formulas on relevance, for every image and
       const auto want = setting.dense(row, base == std::string("attn_lrp"));
       CHECK(explanation.logits[row] == doctest::Approx(want.logit).epsilon(1e-5));
       for (int64_t i = 0; i < 48; ++i) {
-        const double got = raw[static_cast<size_t>(row * 48 + Setting::pixel_of(i))];
+        const double got = raw[static_cast<size_t>(row * 48 + test::patch_pixel(i))];
         CHECK_MESSAGE(std::abs(got - want.patches.values[i]) < 2e-4 * magnitude(want.patches), base, " ", row, " ", i);
       }
     }

@@ -18,6 +18,8 @@ install numpy==2.4.6 pillow typing-extensions sympy networkx jinja2 fsspec filel
 # NCCL as torch asks for it, always: a toolkit's may be older and lack symbols.
 install --no-deps torch==2.15.0 torchvision==0.29.2 zennit==0.5.1 captum==0.9.0 nvidia-nccl-cu13==2.30.7
 install --no-deps onnx==1.23.2 onnxruntime==1.32.0 openvino==2026.4.1
+install --no-deps timm==1.0.31 open_clip_torch==3.3.0 bcos==0.1.3 einops==0.8.2 onnxscript==0.7.2 onnx-ir==1.1.0
+install pyyaml ftfy regex huggingface_hub  # what timm and open_clip import
 install protobuf flatbuffers ml-dtypes matplotlib  # no openvino-telemetry: it leaves a child process behind
 
 # Whether a library is in the environment or the toolkit.

@@ -3,6 +3,8 @@
 
     tests/bench/peers-setup.sh /opt/hp-peers
     /opt/hp-peers/bin/peers-python tests/bench/peers.py --all --budget 20
+    /opt/hp-peers/bin/peers-python tests/bench/peers.py --network vit_b_16 --works forward-1,gradient-1 --budget 5
+    /opt/hp-peers/bin/peers-python tests/bench/peers.py --network bcos_resnet50 --works forward-1,contribution --budget 5
 
 Interrupted or out of time, the same command goes on where it was: what was measured lies in the state file. A state of
 other settings or of another build is refused. Before anything is timed, results are compared: only the same work counts.
@@ -34,15 +36,20 @@ def parse():
     parser.add_argument("--budget", type=float, default=20, metavar="MINUTES", help="of this call, the experiment not counted (default: 20)")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="folder with tools/")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--network", default="resnet50")
+    parser.add_argument("--network", default="resnet50",
+                        help=f"torchvision's ResNets, {', '.join(network.SPECIAL)}; of the latter --state and --output are others")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--grid", type=int, default=672)
     parser.add_argument("--rows", type=int, default=50000, help="of the features that probes are trained on")
     parser.add_argument("--compile", action="store_true", help="torch.compile too (minutes of compilation)")
     parser.add_argument("--experiment-grids", type=int, default=50, help="fewer than 50: for a quick try")
-    parser.add_argument("--state", type=pathlib.Path, default=ROOT / "out/peers/state.json")
-    parser.add_argument("--output", type=pathlib.Path, help="page to write (default: docs/results/speed-<cpu>.md)")
-    return parser.parse_args()
+    parser.add_argument("--state", type=pathlib.Path, help="default: out/peers/state.json, or state-NETWORK.json")
+    parser.add_argument("--output", type=pathlib.Path, help="page to write (default: docs/results/speed-<cpu>[-<network>].md)")
+    options = parser.parse_args()
+    if options.state is None:
+        of_network = f"-{options.network}" if options.network in network.SPECIAL else ""
+        options.state = ROOT / f"out/peers/state{of_network}.json"
+    return options
 
 
 def wanted_works(options):
@@ -72,7 +79,7 @@ def prepare_files(options, folder, with_onnx):
     from peers import onnx_works
     weights, converted, onnx = (folder / f"{options.network}.{end}" for end in ("pth", "safetensors", "onnx"))
     if not converted.exists():
-        torch.save(network.formula_state(options.network), weights)
+        torch.save(network.state(options.network), weights)
         run_once([options.build / "tools/convert-weights", weights, "-o", converted], options.threads)
     if with_onnx and not onnx.exists():
         part = onnx.with_suffix(".part")
@@ -147,7 +154,8 @@ def main():
         measure_processes(state, hp, worker, options.threads, until)
     if with_experiment:
         experiment.measure(state, options, folder)
-    output = options.output or ROOT / f"docs/results/speed-{slug(state.machine['cpu'])}.md"
+    of_network = f"-{options.network.replace('_', '-')}" if options.network in network.SPECIAL else ""
+    output = options.output or ROOT / f"docs/results/speed-{slug(state.machine['cpu'])}{of_network}.md"
     output.write_text(page.page(state))
     say(f"{output}" + ("" if complete else "; the budget is used up, the same command goes on"))
 

@@ -64,7 +64,7 @@ class WorkRun {
   }
 
   BenchReport run() {
-    const std::vector<WorkSpec> all = works_matching(options_.filter);
+    const std::vector<WorkSpec> all = works_matching(options_.filter, workshop_.model().is_bcos());
     require(!all.empty(), "[bench] no work has '{}' in its name", options_.filter);
     meter_.measure_copies(report_.limits);
     double shares = 0;

@@ -39,6 +39,12 @@ std::vector<WorkSpec> make_works() {
        .method = "lrp",
        .unit = "forward-1",
        .must = 4.2},
+      {.name = "contribution-1",
+       .text = "forward and contribution map, one image",
+       .kind = Kind::explain,
+       .method = "bcos",
+       .unit = "forward-1",
+       .bcos = true},
       {.name = "intgrad-50",
        .text = "Integrated Gradients, 50 nodes",
        .kind = Kind::explain,
@@ -160,10 +166,10 @@ const WorkSpec& work_named(const std::string& name) {
   return *found;
 }
 
-std::vector<WorkSpec> works_matching(const std::string& filter) {
+std::vector<WorkSpec> works_matching(const std::string& filter, bool bcos) {
   std::vector<std::string> wanted;
   for (const WorkSpec& work : all_works()) {
-    if (work.name.find(filter) == std::string::npos) continue;
+    if (work.name.find(filter) == std::string::npos || (work.bcos && !bcos)) continue;
     for (const WorkSpec* at = &work; at != nullptr; at = at->unit.empty() ? nullptr : &work_named(at->unit)) {
       wanted.push_back(at->name);
     }
@@ -230,7 +236,7 @@ Workshop::Place& Workshop::place(const WorkSpec& work) {
   if (!folded_.contains(side(work))) folded_.emplace(side(work), folded_backbone(model_, side(work)));
   const Folded& backbone = folded_.at(side(work));
   std::vector<Head> heads;
-  for (int i = 0; i < work.heads; ++i) heads.push_back(classifier(model_, backbone, i));
+  for (int i = 0; i < work.heads; ++i) heads.push_back(classifier(model_, backbone, i, kernels_));
   place = std::make_unique<Place>(backbone, std::move(heads), kernels_);
   return *place;
 }
@@ -240,7 +246,8 @@ Workshop::Forward& Workshop::forward(const WorkSpec& work) {
   if (forward) return *forward;
   const Parameters& parameters = place(work).session.parameters();
   const Folded& folded = folded_.at(side(work));
-  forward = std::make_unique<Forward>(folded, classifier(model_, folded, 0), parameters, work.batch, kernels_);
+  forward =
+      std::make_unique<Forward>(folded, classifier(model_, folded, 0, kernels_), parameters, work.batch, kernels_);
   return *forward;
 }
 

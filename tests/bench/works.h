@@ -29,12 +29,13 @@ struct WorkSpec {
   double units = 1;
   double must = 0;  // the most units it may take; of a forward pass: the least share of the peak; 0: nothing is asked
   std::string network = {};  // of step: this architecture on images of 32 pixels instead of the model's own
+  bool bcos = false;         // of B-cos networks alone
 };
 
 const std::vector<WorkSpec>& all_works();
 const WorkSpec& work_named(const std::string& name);  // throws hp::Error with the nearest name
-// Works with `filter` in their names, and those that they are stated in.
-std::vector<WorkSpec> works_matching(const std::string& filter);
+// Works of a network with `filter` in their names, and those that they are stated in.
+std::vector<WorkSpec> works_matching(const std::string& filter, bool bcos);
 
 struct Sides {
   int64_t image = 224, grid = 672;

@@ -39,9 +39,11 @@ TEST_CASE("every work and every kernel case has a name of its own, and every uni
 
 TEST_CASE("a filter brings along what the works are stated in") {
   std::vector<std::string> names;
-  for (const WorkSpec& work : works_matching("probes-lrp")) names.push_back(work.name);
+  for (const WorkSpec& work : works_matching("probes-lrp", false)) names.push_back(work.name);
   CHECK(names == std::vector<std::string>{"grid-forward", "grid-lrp", "probes-lrp"});
-  CHECK(works_matching("no such work").empty());
+  CHECK(works_matching("no such work", false).empty());
+  CHECK(works_matching("contribution", false).empty());
+  CHECK(works_matching("contribution", true).size() == 2);
   CHECK_THROWS_WITH_AS(work_named("grid-lpr"), doctest::Contains("nearest: grid-lrp"), Error);
 }
 
@@ -59,6 +61,35 @@ TEST_CASE("works of a model from a file give the bits of the model itself") {
     CHECK(test::distance(values(a), values(b)) == 0);
   }
   CHECK(one.flops(work_named("forward-8")) == doctest::Approx(8 * one.flops(work_named("forward-1"))));
+}
+
+TEST_CASE("transformers, CLIP and B-cos networks run the works that peers are timed on") {
+  CpuKernels kernels({.threads = 1});
+  const Sides sides{32, 64};
+  for (const char* network : {"vit_ti_16_d2_r32", "dino_vits8_w24_d2_h3_r32", "clip_rn50_w8_r32", "bcos_resnet18"}) {
+    CAPTURE(network);
+    const hp::test::TemporaryFolder folder;
+    const Model model = formula_model(network);
+    save_model(folder.path() / "model.safetensors", model);
+    Workshop one(formula_model(network), sides, kernels),
+        other(load_model(folder.path() / "model.safetensors"), sides, kernels);
+    for (const char* name : {"forward-1", "gradient-1", "contribution-1"}) {
+      const WorkSpec& work = work_named(name);
+      if (work.bcos && !model.is_bcos()) continue;
+      const Tensor a = one.result(work), b = other.result(work);
+      CHECK(test::largest(values(a)) > 1e-5);
+      CHECK(test::distance(values(a), values(b)) == 0);
+    }
+  }
+  // Without a classifier the features themselves.
+  Model bare = formula_model("vit_ti_16_d2_r32");
+  Parameters backbone;
+  for (const std::string& name : bare.parameters.names())
+    if (!name.starts_with("head.")) backbone.set(name, bare.parameters.at(name));
+  backbone.metadata = bare.parameters.metadata;
+  bare.parameters = std::move(backbone);
+  Workshop features(std::move(bare), sides, kernels);
+  CHECK(features.result(work_named("forward-1")).shape() == Shape{1, 192});
 }
 
 TEST_CASE("three probes at once explain what three runs of one probe would") {

@@ -95,6 +95,7 @@ void read_part(Kernels& kernels, const Part& part, size_t end, std::vector<NodeR
     add_up(node);
     const bool goes_on = i + 1 < part.nodes.size();
     if (goes_on && choice.rule) node.rule = choice.rule->name();
+    node.is_softmax = graph.node(index).kind == OpKind::softmax;
     node.has_bias = has_bias(graph.node(index)) && !leaves_bias_out(node.rule);
     node.handed_on = goes_on ? static_cast<double>(part.balance.handed_on(index)[0]) : node.sum;
     nodes.push_back(std::move(node));
@@ -116,6 +117,14 @@ std::vector<const NodeRelevance*> RelevanceReport::leaks(double least) const {
   for (const NodeRelevance& node : nodes) {
     const double share = std::fabs(node.lost() / logit);
     if (!(share <= least)) found.push_back(&node);  // also where it is no number
+  }
+  return found;
+}
+
+std::vector<const NodeRelevance*> RelevanceReport::softmaxes() const {
+  std::vector<const NodeRelevance*> found;
+  for (const NodeRelevance& node : nodes) {
+    if (node.is_softmax) found.push_back(&node);
   }
   return found;
 }

@@ -13,6 +13,7 @@ struct NodeRelevance {
   std::string node, rule;  // no rule where the walk ends
   bool has_bias = false;   // the rule's denominator may hold a bias, which takes its share
   bool is_cut = false;     // every path from the logit to the model input passes here
+  bool is_softmax = false;
   double sum = 0, positive = 0, negative = 0;
   double handed_on = 0;          // what its rule gave to all its inputs together; the sum itself where the walk ends
   std::vector<double> channels;  // the sum of each channel
@@ -30,6 +31,9 @@ struct RelevanceReport {
   const NodeRelevance& at(const std::string& node) const;  // throws hp::Error that names the node
   // Of the logit, in the order of the walk: the nodes that lose or create more than `least` of it.
   std::vector<const NodeRelevance*> leaks(double least) const;
+  // The softmaxes that relevance passes, in the order of the walk. AttnLRP's rule conserves nothing there
+  // (attribution.md F.5); rules that take attention for a constant never come here.
+  std::vector<const NodeRelevance*> softmaxes() const;
   // The relevance at the model input, over that at the logit.
   double kept() const;
 };

@@ -90,7 +90,8 @@ std::string text_view(const Model& model, const RelevanceRequest& request, const
       fmt::format("{} in {} by {}, {}\n{}: logit {:.4f}, {} of {}\n\n", plain(request.image.filename().string(), 30),
                   plain(model.name, 40), model.network.architecture, plain(request.composite, 30),
                   class_text(*model.probe, report.target), report.logit, rank_text(report), report.logits.size());
-  text += node_table(report, nodes) + "\n" + conservation_text(report, request.view.all ? report.nodes.size() : 3);
+  text += node_table(report, nodes) + "\n" + conservation_text(report, request.view.all ? report.nodes.size() : 3) +
+          softmax_text(report);
   if (!request.output.empty())
     return text + fmt::format("\nwritten: {}/overview.png and, per node, .npy and .png\n", request.output.string());
   return text + fmt::format(
@@ -151,6 +152,22 @@ std::string conservation_text(const RelevanceReport& report, size_t most) {
   return text;
 }
 
+std::string softmax_text(const RelevanceReport& report) {
+  const std::vector<const NodeRelevance*> softmaxes = report.softmaxes();
+  if (softmaxes.empty()) return "";
+  TextTable table({"node", "rule", "arrived", "handed on", "of the logit"}, 2);
+  double created = 0;
+  for (const NodeRelevance* node : softmaxes) {
+    created -= node->lost();
+    table.add({plain(node->node, 28), plain(node->rule, 18), number(node->sum), number(node->handed_on),
+               percent(-node->lost() / report.logit)});
+  }
+  return fmt::format(
+             "softmax: {} node{}, together {} of the logit (below 0: lost), which their rule does not conserve\n",
+             softmaxes.size(), softmaxes.size() == 1 ? "" : "s", percent(created / report.logit)) +
+         table.text();
+}
+
 std::string relevance_json(const Model& model, const RelevanceReport& report) {
   nlohmann::json json = {{"architecture", model.network.architecture},
                          {"target", report.target},
@@ -165,6 +182,7 @@ std::string relevance_json(const Model& model, const RelevanceReport& report) {
                              {"shape", std::vector<int64_t>(extents.begin(), extents.end())},
                              {"cut", node.is_cut},
                              {"bias", node.has_bias},
+                             {"softmax", node.is_softmax},
                              {"sum", node.sum},
                              {"positive", node.positive},
                              {"negative", node.negative},

@@ -30,6 +30,9 @@ std::vector<const NodeRelevance*> shown_nodes(const RelevanceReport& report, con
 // Where relevance is lost or created: a sentence, and a table of the `most` nodes that lose or create most.
 std::string conservation_text(const RelevanceReport& report, size_t most = 3);
 
+// What each softmax creates or loses, and all of them together; empty where relevance passes none.
+std::string softmax_text(const RelevanceReport& report);
+
 // Per node <number>_<node>.npy and, for maps, a picture of the sum over channels (.png, red for the class, blue
 // against it); besides input.png, overview.png (the input and all maps side by side) and relevance.json.
 void write_relevance(const std::filesystem::path& folder, const Model& model, const Tensor& image,

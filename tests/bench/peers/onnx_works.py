@@ -5,6 +5,21 @@ from . import network
 
 
 def export(name, weights, path):
+    """Writes the network as ONNX: torchvision's ResNets node by node, others as PyTorch's own exporter does it."""
+    if name in network.SPECIAL:
+        return export_by_torch(name, weights, path)
+    return export_resnet(name, weights, path)
+
+
+def export_by_torch(name, weights, path):
+    import torch
+    model, x = network.load(name, weights), network.image(name, 1, 224)
+    with torch.no_grad():
+        torch.onnx.export(model, (x,), path, dynamo=True, external_data=False, input_names=["image"],
+                          dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},), verbose=False)
+
+
+def export_resnet(name, weights, path):
     """Writes a torchvision ResNet as ONNX, node by node; batch norms stay single nodes, which both libraries fold."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -57,7 +72,7 @@ class OnnxWorks:
         self.makers = {(f"forward-{batch}", self.variant): batch for batch in (1, 8, 16)}
 
     def input(self, batch):
-        return np.ascontiguousarray(network.image(batch, self.options.size).numpy())
+        return np.ascontiguousarray(network.image(self.options.network, batch, self.options.size).numpy())
 
 
 class RuntimeWorks(OnnxWorks):

@@ -30,7 +30,7 @@ def introduction(state, machine, median_load, largest_load):
         f"{state.configuration['grid']} pixels, float32, {machine['threads']} of {machine['cores']} cores, "
         f"{machine['instruction_set']}. Measured {datetime.date.today():%Y-%m-%d} by", "",
         *(f"    {command}" for command in state.commands), "",
-        "Everybody has the same weights (by formula), pixels and number of threads, and takes turns in the same minutes: "
+        "Everybody has the same weights, pixels and number of threads, and takes turns in the same minutes: "
         "every round lets hp and each peer do the work once, in another order, while the others are stopped. Of each "
         "peer the faster of its variants counts (NCHW or channels_last, batch sizes). Times are minimum and median over "
         "the rounds, of the whole work.", "",
@@ -78,7 +78,8 @@ def peer_table(state):
              "must | |", "|---|---|---|--:|--:|--:|--:|--:|--:|--:|---|"]
     for name in works:
         ours = state.seconds_of(name, "hp")
-        for _, prefix, peer, asked in plan.PEERS.get(name, []):
+        for library, prefix, peer, usual in plan.PEERS.get(name, []):
+            asked = plan.asked(state.configuration["network"], name, library, prefix, usual)
             best = best_variant(state, name, prefix)
             if best is None:
                 continue

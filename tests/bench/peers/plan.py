@@ -8,6 +8,7 @@ PEERS = {
                             ("torch", "compiled", "PyTorch compiled", 1.0),
                             ("torch", "eager", "PyTorch eager", 1.25)] for batch in (1, 8, 16)},
     **{f"gradient-{batch}": [("torch", "eager", "PyTorch eager", 1.3)] for batch in (1, 8)},
+    "contribution-1": [("torch", "eager", "PyTorch eager (bcos package)", 2.0)],
     "ixg-1": [("torch", "captum", "captum", None)],
     "gradcam-1": [("torch", "captum", "captum", None)],
     "lrp-1": [("torch", "zennit", "zennit", 8)],
@@ -22,6 +23,13 @@ PEERS = {
     "probe-20": [("torch", "eager", "PyTorch eager", None)],
     "eight-probes": [("torch", "eager", "PyTorch eager", None)],
 }
+# What is asked for networks that are no ResNets of torchvision, instead of the above: {network: {(work, peer): ratio}}.
+ASKED = {
+    **{network: {("forward-1", "openvino"): 0.95, ("forward-1", "onnxruntime"): 0.95, ("forward-1", "torch"): 0.95,
+                 ("forward-1", "eager"): 1.8, ("gradient-1", "eager"): 1.8} for network in ("vit_b_16", "dino_vits8")},
+    "clip_rn50": {},
+    "bcos_resnet50": {("forward-1", "eager"): 2.0, ("forward-1", "torch"): 2.0, ("contribution-1", "eager"): 2.0},
+}
 TRAINING = ["train", "train-cifar", "probe-1000", "probe-20", "eight-probes"]
 # Works of hp that others are stated in, or that only hp has.
 ALONE = ["grid-forward", "probes-lrp", "probes-gradcam"]
@@ -30,7 +38,7 @@ ALONE = ["grid-forward", "probes-lrp", "probes-gradcam"]
 # Convolutions in float32 change the sign of some pre-activation near 0, which moves single pixels of a map. Of training
 # it is the losses of the first three steps; of probes that of the last epoch, from other initial weights and in another
 # order.
-AGREE = {"forward-1": 1e-4, "gradient-1": 2e-2, "ixg-1": 2e-2, "gradcam-1": 1e-3, "lrp-1": 2e-2, "intgrad-50": 2e-2,
+AGREE = {"forward-1": 1e-4, "gradient-1": 2e-2, "contribution-1": 1e-3, "ixg-1": 2e-2, "gradcam-1": 1e-3, "lrp-1": 2e-2, "intgrad-50": 2e-2,
          "train": 2e-2, "train-cifar": 1e-4, "probe-1000": 2e-2}
 
 FEWEST, MOST, SECONDS_A_WORK = 5, 15, 45  # rounds of a work, and what decides between the two
@@ -54,3 +62,11 @@ def peer_of(work, library, variant):
         if of == library and variant.startswith(prefix):
             return name, asked
     return None
+
+
+def asked(network, work, library, variant, usual):
+    """The least ratio asked for of a peer; `usual` is that of torchvision's ResNets."""
+    if network not in ASKED:
+        return usual
+    own = ASKED[network]
+    return own.get((work, variant.split()[0]), own.get((work, library)))

@@ -70,7 +70,7 @@ class Steps:
 
     def __init__(self, name, batch, side, layout, fused):
         self.model = make_model(name).to(memory_format=LAYOUTS[layout])
-        self.images = network.image(batch, side).contiguous(memory_format=LAYOUTS[layout])
+        self.images = network.image("resnet50", batch, side).contiguous(memory_format=LAYOUTS[layout])
         classes = self.model.fc.out_features
         self.labels = torch.tensor([row * 7 % classes for row in range(batch)])
         self.optimizer = optimizer(self.model.parameters(), RATE, fused)

@@ -24,8 +24,13 @@ class TorchWorks:
         self.model = network.load(options.network, options.weights)
         self.models, self.inputs = {}, {}
         self.makers = {}
+        self.training = None
         for layout in LAYOUTS:
             self.declare(layout)
+        if options.network in network.SPECIAL:
+            return
+        for layout in LAYOUTS:
+            self.declare_attributions(layout)
         self.training = TrainingWorks(options)
         self.makers.update(self.training.makers)
 
@@ -35,8 +40,13 @@ class TorchWorks:
             self.makers[f"forward-{batch}", f"frozen {layout}"] = (self.frozen, batch, layout)
             if self.options.compile:
                 self.makers[f"forward-{batch}", f"compiled {layout}"] = (self.compiled, batch, layout)
+        if network.is_bcos(self.options.network):
+            self.makers["contribution-1", f"eager {layout}"] = (self.contribution, 1, layout)
+            return
         for batch in (1, 8):
             self.makers[f"gradient-{batch}", f"eager {layout}"] = (self.gradient, batch, layout)
+
+    def declare_attributions(self, layout):
         self.makers["ixg-1", f"captum {layout}"] = (self.captum_ixg, False, layout)
         self.makers["lrp-1", f"zennit {layout}"] = (self.zennit, False, layout)
         self.makers["grid-lrp", f"zennit {layout}"] = (self.zennit, True, layout)
@@ -48,7 +58,7 @@ class TorchWorks:
             self.makers["intgrad-50", f"captum, {at_once} at once {layout}"] = (self.intgrad, at_once, layout)
 
     def make(self, work, variant):
-        if (work, variant) in self.training.makers:
+        if self.training and (work, variant) in self.training.makers:
             function = self.training.make(work, variant)
             function.times = 1
             return function
@@ -59,7 +69,10 @@ class TorchWorks:
 
     def versions(self):
         from importlib.metadata import version
-        return {name: version(name) for name in ("torch", "torchvision", "zennit", "captum")}
+        names = ["torch", "torchvision", "zennit", "captum"]
+        if self.options.network in network.SPECIAL:
+            names = ["torch", "timm", "open_clip_torch", "bcos"]
+        return {name: version(name) for name in names}
 
     # --- what the works share
 
@@ -72,7 +85,7 @@ class TorchWorks:
         key = batch, grid, layout
         if key not in self.inputs:
             size = self.options.grid if grid else self.options.size
-            self.inputs[key] = network.image(batch, size).contiguous(memory_format=LAYOUTS[layout])
+            self.inputs[key] = network.image(self.options.network, batch, size).contiguous(memory_format=LAYOUTS[layout])
         return self.inputs[key]
 
     # --- the works
@@ -111,6 +124,16 @@ class TorchWorks:
 
         def run():
             return torch.autograd.grad(model(x)[:, 0].sum(), x)[0].sum(1)
+        return run, 1
+
+    def contribution(self, batch, layout):
+        """The package's explanation mode: scales are constants, and the gradient is the dynamic weight."""
+        model, x = self.laid_out(layout), self.input(batch, False, layout).requires_grad_()
+
+        def run():
+            with model.explanation_mode():
+                weights = torch.autograd.grad(model(x)[:, 0].sum(), x)[0]
+            return (x * weights).sum(1).detach()
         return run, 1
 
     def captum_ixg(self, grid, layout):

@@ -10,6 +10,7 @@
 #include "kernels/cpu/cpu_kernels.h"
 #include "runtime/error.h"
 #include "tests/attribution/networks.h"
+#include "tests/attribution/transformer_network.h"
 #include "tools/inspect/relevance_view.h"
 
 using namespace hp;
@@ -125,6 +126,47 @@ TEST_CASE("relevance: what is lost on the way is what is missing at its end, and
   }
   for (const Conservation::Cut& cut : explanation.conservation->cuts)
     CHECK(report.at(cut.node).sum == doctest::Approx(cut.sums[0]).epsilon(1e-3));
+}
+
+TEST_CASE("relevance: what each softmax creates or loses under AttnLRP is the formula's, and nothing else leaks") {
+  CpuKernels kernels;
+  const Folded net = small_transformer(false);
+  const Head head = small_head("head", {1, 1, 1, 8}, 5, false, false);
+  Session session(net, std::span(&head, 1), kernels);
+  const Tensor picture = image(4);
+  Parameters all = with_head(net, head);
+  all.set("head.bias", Tensor::host({5}, std::vector<float>(5)));
+  const Pass pass = session.forward(picture, plan("gradient"));
+  const Tensor& x = pass.activations().value(net.graph.find("model_input"));
+  const Grid patches = patches_of({x.floats(), static_cast<size_t>(x.count())});
+  for (const int target : {0, 3}) {
+    CAPTURE(target);
+    const RelevanceReport report =
+        relevance_of(session, picture, target, plan(R"({"base": "attn_lrp", "epsilon": 0})"));
+    DenseTransformer dense({}, all);
+    const DenseTransformer::Relevance want = dense.explain(patches, target, true);
+    const std::vector<const NodeRelevance*> softmaxes = report.softmaxes();
+    REQUIRE(softmaxes.size() == 2);
+    double created = 0;
+    for (size_t i = 0; i < 2; ++i) {
+      const size_t block = 1 - i;  // the walk comes to the last one first
+      CHECK(softmaxes[i]->node == fmt::format("blocks.{}.attn.softmax", block));
+      CHECK(-softmaxes[i]->lost() == doctest::Approx(want.softmax_gains[block]).epsilon(2e-3));
+      created -= softmaxes[i]->lost();
+    }
+    CHECK(std::fabs(created / report.logit) > 1e-3);  // else nothing was tested
+    CHECK(report.kept() - 1 == doctest::Approx(created / report.logit).epsilon(2e-3));
+    for (const NodeRelevance* leak : report.leaks(1e-3)) CHECK(leak->is_softmax);
+    const std::string text = softmax_text(report);
+    CAPTURE(text);
+    CHECK(text.starts_with(
+        fmt::format("softmax: 2 nodes, together {:+.1f} % of the logit", 100 * created / report.logit)));
+    CHECK(text.find("blocks.1.attn.softmax") < text.find("blocks.0.attn.softmax"));
+  }
+  const RelevanceReport constant = relevance_of(session, picture, 0, plan(R"({"base": "cp_lrp", "epsilon": 0})"));
+  CHECK(constant.softmaxes().empty());
+  CHECK(softmax_text(constant).empty());
+  CHECK(constant.kept() == doctest::Approx(1).epsilon(1e-3));
 }
 
 TEST_CASE("relevance: which nodes are shown") {
