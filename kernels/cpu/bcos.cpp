@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/dnnl_state.h"
 #include "kernels/cpu/loops_bcos.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/periods.h"
@@ -59,20 +60,20 @@ void CpuKernels::unit_rows_vjp(Rows shape, int targets, const float* x, const fl
 void CpuKernels::patch_norms(const Conv2d& shape, float inside, float outside, const float* x, float* n) {
   const BcosLoops& inner = loops_for<BcosLoops>(isa_);
   const int64_t groups = shape.groups, columns = shape.channels / groups, rows = pixels_in(shape) * groups;
-  std::vector<double> squares(static_cast<size_t>(rows));
-  parallel_for(threads_, rows, row_grain(columns), [&](int64_t begin, int64_t end) {
-    inner.square_sums(end - begin, columns, x + begin * columns, squares.data() + begin);
-  });
   const auto norm = [=](double sum) { return static_cast<float>(std::sqrt(sum + inside) + outside); };
-  if (is_pointwise(shape)) {
-    for (int64_t row = 0; row < rows; ++row) n[row] = norm(squares[static_cast<size_t>(row)]);
-    return;
-  }
+  const bool pointwise = is_pointwise(shape);
+  auto* squares =
+      static_cast<double*>(dnnl_->scratch(DnnlState::Scratch::squares, sizeof(double) * static_cast<size_t>(rows)));
+  parallel_for(threads_, rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+    inner.square_sums(end - begin, columns, x + begin * columns, squares + begin);
+    for (int64_t row = begin; row < end && pointwise; ++row) n[row] = norm(squares[row]);
+  });
+  if (pointwise) return;
   const int64_t height = shape.out_height(), width = shape.out_width(), taps = shape.kernel_height * shape.kernel_width;
   parallel_for(threads_, shape.batch * height, row_grain(width * groups * taps), [&](int64_t begin, int64_t end) {
     std::vector<double> sums(static_cast<size_t>(groups));
     for (int64_t line = begin; line < end; ++line) {
-      const double* image = squares.data() + line / height * shape.height * shape.width * groups;
+      const double* image = squares + line / height * shape.height * shape.width * groups;
       for (int64_t column = 0; column < width; ++column) {
         std::fill(sums.begin(), sums.end(), 0.0);
         for_taps(line % height, shape.kernel_height, shape.height, shape, [&](int64_t i) {

@@ -114,18 +114,6 @@ dnnl::convolution_backward_weights::primitive_desc weight_gradient_desc(const Co
           training_hint(descs, engine)};
 }
 
-// Axes, blocks and strides: two weights with the same name have the same bytes in the same places.
-std::string layout_name(const memory::desc& layout) {
-  const dnnl_memory_desc_t& d = layout.data;
-  const auto& blocking = d.format_desc.blocking;
-  std::string name = fmt::format("{}", fmt::join(d.dims, d.dims + d.ndims, "x"));
-  name += fmt::format(" strides {}", fmt::join(blocking.strides, blocking.strides + d.ndims, ","));
-  for (int i = 0; i < blocking.inner_nblks; ++i) {
-    name += fmt::format(" {}{}", blocking.inner_blks[i], static_cast<char>('a' + blocking.inner_idxs[i]));
-  }
-  return name;
-}
-
 // The library's matrix-product convolution reads the addend of another position: wrong results in channels-last maps,
 // seen with version 2.6.3 and every instruction set. The reference loops are right but slow.
 bool reads_addend(const dnnl::convolution_forward::primitive_desc& desc) {
@@ -225,16 +213,19 @@ ConvUse conv_use(PackUse use) { return use == PackUse::forward ? ConvUse::forwar
 }  // namespace
 
 std::string CpuKernels::pack_format(const Conv2d& conv, PackUse use) {
-  if (is_product(conv)) return std::string(product_format);
+  if (is_product(conv)) return product_layout(*dnnl_, conv, use).name;
   if (use == PackUse::input_gradient && uses_winograd(conv)) return winograd_format(conv);
   if (use == PackUse::input_gradient && uses_columns(conv)) return columns_format(conv);
   return weight_layout(*dnnl_, exact(conv), conv_use(use)).name;
 }
 
 std::unique_ptr<Packed> CpuKernels::pack(const Conv2d& conv, PackUse use, const float* w) {
-  if (is_product(conv)) return std::make_unique<ProductWeight>(w);
   std::unique_ptr<Packed> packed;
-  if (use == PackUse::input_gradient && uses_winograd(conv)) {
+  if (is_product(conv)) {
+    const WeightLayout& layout = product_layout(*dnnl_, conv, use);
+    if (layout.name == product_format) return std::make_unique<ProductWeight>(w);
+    packed = std::make_unique<DnnlPacked>(layout.desc, dnnl_->engine());
+  } else if (use == PackUse::input_gradient && uses_winograd(conv)) {
     packed = allocate_winograd(conv);
   } else if (use == PackUse::input_gradient && uses_columns(conv)) {
     packed = allocate_columns(conv);
@@ -246,10 +237,7 @@ std::unique_ptr<Packed> CpuKernels::pack(const Conv2d& conv, PackUse use, const 
 }
 
 void CpuKernels::repack(const Conv2d& conv, PackUse use, const float* w, Packed& packed) {
-  if (is_product(conv)) {
-    static_cast<ProductWeight&>(packed).values = w;
-    return;
-  }
+  if (is_product(conv)) return repack_product(conv, w, packed);
   if (use == PackUse::input_gradient && uses_winograd(conv)) return Winograd{*dnnl_, isa_}.pack(conv, w, packed);
   if (use == PackUse::input_gradient && uses_columns(conv)) return pack_columns(conv, w, packed);
   dnnl_->reorder(memory(ConvDescs(conv).plain_weight, dnnl_->engine(), const_cast<float*>(w)),

@@ -139,6 +139,7 @@ class CpuKernels final : public Kernels {
 
  private:
   // matmul_dnnl.h
+  void repack_product(const Conv2d&, const float* w, Packed&);
   void product(const Conv2d&, const Packed& w, const Epilogue&, const float* x, float* y);
   void product_input_gradient(const Conv2d&, const Packed& w, const float* dy, float* dx);
   void product_weight_gradient(const Conv2d&, const float* x, const float* dy, float* dw);

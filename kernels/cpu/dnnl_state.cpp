@@ -107,7 +107,8 @@ bool MatmulKey::operator==(const MatmulKey& other) const {
   const Matmul& a = matmul;
   const Matmul& b = other.matmul;
   return a.batch == b.batch && a.m == b.m && a.n == b.n && a.k == b.k && a.transpose_a == b.transpose_a &&
-         a.transpose_b == b.transpose_b && bias == other.bias && sum == other.sum && activation == other.activation;
+         a.transpose_b == b.transpose_b && bias == other.bias && sum == other.sum && packed == other.packed &&
+         activation == other.activation;
 }
 
 size_t DnnlHash::operator()(const ConvKey& key) const {
@@ -122,8 +123,8 @@ size_t DnnlHash::operator()(const ConvKey& key) const {
 size_t DnnlHash::operator()(const MatmulKey& key) const {
   const Matmul& m = key.matmul;
   Mixer mixer;
-  mixer << m.batch << m.m << m.n << m.k << (m.transpose_a * 2 + m.transpose_b) << (key.bias * 2 + key.sum)
-        << number_of(key.activation);
+  mixer << m.batch << m.m << m.n << m.k << (m.transpose_a * 2 + m.transpose_b)
+        << (key.packed * 4 + key.bias * 2 + key.sum) << number_of(key.activation);
   return mixer.value();
 }
 
@@ -134,6 +135,17 @@ size_t DnnlHash::operator()(const HeadsKey& key) const {
         << (static_cast<int64_t>(m.map) * 8 + m.transpose_a * 4 + m.transpose_b * 2 + m.softmax)
         << __builtin_bit_cast(int32_t, m.scale) << key.rows;
   return mixer.value();
+}
+
+std::string layout_name(const dnnl::memory::desc& layout) {
+  const dnnl_memory_desc_t& d = layout.data;
+  const auto& blocking = d.format_desc.blocking;
+  std::string name = fmt::format("{}", fmt::join(d.dims, d.dims + d.ndims, "x"));
+  name += fmt::format(" strides {}", fmt::join(blocking.strides, blocking.strides + d.ndims, ","));
+  for (int i = 0; i < blocking.inner_nblks; ++i) {
+    name += fmt::format(" {}{}", blocking.inner_blks[i], static_cast<char>('a' + blocking.inner_idxs[i]));
+  }
+  return name;
 }
 
 DnnlPacked::DnnlPacked(const dnnl::memory::desc& layout, const dnnl::engine& engine)

@@ -59,10 +59,11 @@ struct ConvKey {
   std::optional<Function> activation = {};
   bool operator==(const ConvKey&) const = default;
 };
-// y += into what is there if `sum`, + bias[column] if `bias`, then the activation.
+// y += into what is there if `sum`, + bias[column] if `bias`, then the activation. `packed`: b has the layout of
+// product_layout().
 struct MatmulKey {
   Matmul matmul;
-  bool bias = false, sum = false;
+  bool bias = false, sum = false, packed = false;
   std::optional<Function> activation = {};
   bool operator==(const MatmulKey& other) const;
 };
@@ -86,6 +87,9 @@ struct WeightLayout {
   Addend addend = Addend::none;
   bool sums_last = false;
 };
+
+// Axes, blocks and strides: two weights with the same name have the same bytes in the same places.
+std::string layout_name(const dnnl::memory::desc& layout);
 
 class DnnlPacked final : public Packed {
  public:
@@ -121,7 +125,7 @@ class DnnlState {
   // Copies between two layouts of the same array.
   void reorder(const dnnl::memory& from, const dnnl::memory& to);
   // Memory of at least `bytes` that lives until the next call with the same slot.
-  enum class Scratch { library, weight_gradient, columns, sums, winograd, products, panels, addend };
+  enum class Scratch { library, weight_gradient, columns, sums, winograd, products, panels, addend, squares };
   void* scratch(Scratch slot, size_t bytes);
 
   const dnnl::engine& engine() const { return engine_; }
@@ -136,7 +140,7 @@ class DnnlState {
   int threads_;
   dnnl::engine engine_;
   dnnl::stream stream_;
-  std::array<Storage, 8> scratch_;
+  std::array<Storage, 9> scratch_;
 };
 
 }  // namespace hp

@@ -16,24 +16,37 @@ dnnl::memory::desc matrices(int64_t batch, int64_t rows, int64_t columns, bool t
   return {{batch, rows, columns}, dnnl::memory::data_type::f32, strides};
 }
 
+// [rows, columns], stored as its transpose if asked: the layouts of packed weights have two axes.
+dnnl::memory::desc matrix(int64_t rows, int64_t columns, bool transposed) {
+  const dnnl::memory::dims strides = transposed ? dnnl::memory::dims{1, rows} : dnnl::memory::dims{columns, 1};
+  return {{rows, columns}, dnnl::memory::data_type::f32, strides};
+}
+
+// As the library likes it best.
+dnnl::memory::desc any_matrix(int64_t rows, int64_t columns) {
+  return {{rows, columns}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any};
+}
+
 DnnlCall make_matmul(const MatmulKey& key, const DnnlState& dnnl) {
   require_room_for_code();
   const Matmul& m = key.matmul;
   const ThreadCount lent(dnnl.threads());
   const dnnl::engine& engine = dnnl.engine();
-  const auto a = matrices(m.batch, m.m, m.k, m.transpose_a);
-  const auto b = matrices(m.batch, m.k, m.n, m.transpose_b);
-  const auto y = matrices(m.batch, m.m, m.n, false);
+  const bool flat = key.packed;
+  const auto a = flat ? matrix(m.m, m.k, m.transpose_a) : matrices(m.batch, m.m, m.k, m.transpose_a);
+  const auto b = flat ? any_matrix(m.k, m.n) : matrices(m.batch, m.k, m.n, m.transpose_b);
+  const auto y = flat ? matrix(m.m, m.n, false) : matrices(m.batch, m.m, m.n, false);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::post_ops post_ops;
   if (key.sum) post_ops.append_sum(1.0f);
   if (key.activation) append_activation(post_ops, *key.activation);
   attributes.set_post_ops(post_ops);
-  const dnnl::memory::desc bias({1, 1, m.n}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::abc);
+  const dnnl::memory::desc bias = flat ? matrix(1, m.n, false) : matrices(1, 1, m.n, false);
   const auto description = key.bias ? dnnl::matmul::desc(a, b, bias, y) : dnnl::matmul::desc(a, b, y);
   const dnnl::matmul::primitive_desc desc(description, attributes, engine);
-  std::vector<DnnlCall::Argument> arguments{{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, y}};
+  std::vector<DnnlCall::Argument> arguments{
+      {DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, desc.weights_desc()}, {DNNL_ARG_DST, y}};
   if (key.bias) arguments.push_back({DNNL_ARG_BIAS, bias});
   return {engine, dnnl::matmul(desc), desc.scratchpad_desc(), arguments};
 }
@@ -50,6 +63,18 @@ const float* plain(const Packed& packed) {
           "[conv2d] a packed weight does not fit this shape; got a convolution's; expected the one that pack() makes "
           "for a product of rows");
   return weight->values;
+}
+
+// Of a product y (m x n) = x (m x k) w^T, whatever is done to y.
+WeightLayout make_layout(const Conv2d& c, const DnnlState& dnnl) {
+  const ThreadCount lent(dnnl.threads());
+  const int64_t rows = c.batch * c.height * c.width;
+  const dnnl::matmul::primitive_desc desc(
+      {matrix(rows, c.channels, false), any_matrix(c.channels, c.filters), matrix(rows, c.filters, false)},
+      dnnl.engine());
+  const dnnl::memory::desc layout = desc.weights_desc();
+  const bool blocked = layout.data.format_desc.blocking.inner_nblks > 0;
+  return {layout, blocked ? "product " + layout_name(layout) : std::string(product_format)};
 }
 
 // Fewer rows are better served by a packed weight that is used again and again: explanations, not training.
@@ -87,6 +112,24 @@ bool is_product(const Conv2d& c) {
          c.stride == 1 && c.padding == 0 && c.groups == 1;
 }
 
+const WeightLayout& product_layout(DnnlState& dnnl, const Conv2d& conv, PackUse use) {
+  static const WeightLayout plain{{}, std::string(product_format)};
+  if (conv.fast || use == PackUse::input_gradient) return plain;
+  const ConvKey key{.conv = conv};
+  const auto known = dnnl.weight_layouts.find(key);
+  if (known != dnnl.weight_layouts.end()) return known->second;
+  return dnnl.weight_layouts.emplace(key, make_layout(conv, dnnl)).first->second;
+}
+
+void CpuKernels::repack_product(const Conv2d& c, const float* w, Packed& packed) {
+  if (auto* view = dynamic_cast<ProductWeight*>(&packed)) {
+    view->values = w;
+    return;
+  }
+  const dnnl::memory plain(matrix(c.channels, c.filters, true), dnnl_->engine(), const_cast<float*>(w));
+  dnnl_->reorder(plain, static_cast<DnnlPacked&>(packed).memory());
+}
+
 void CpuKernels::matmul(const Matmul& shape, const float* a, const float* b, float* y) {
   DnnlCall& call = find_or_make(*dnnl_, {.matmul = shape});
   call.point(DNNL_ARG_SRC, a);
@@ -100,13 +143,15 @@ void CpuKernels::product(const Conv2d& c, const Packed& w, const Epilogue& epilo
     return Products{*dnnl_, isa_}.forward(c, plain(w), epilogue, x, y);
   }
   const Matmul shape{.m = rows_of(c), .n = c.filters, .k = c.channels, .transpose_b = true};
+  const auto* blocked = dynamic_cast<const DnnlPacked*>(&w);
   if (epilogue.addend && epilogue.addend != y) copy(epilogue.addend, sizeof(float) * shape.m * shape.n, y);
   DnnlCall& call = find_or_make(*dnnl_, {.matmul = shape,
                                          .bias = epilogue.bias != nullptr,
                                          .sum = epilogue.addend != nullptr,
+                                         .packed = blocked != nullptr,
                                          .activation = epilogue.activation});
   call.point(DNNL_ARG_SRC, x);
-  call.point(DNNL_ARG_WEIGHTS, plain(w));
+  blocked ? call.point(DNNL_ARG_WEIGHTS, blocked->memory()) : call.point(DNNL_ARG_WEIGHTS, plain(w));
   call.point(DNNL_ARG_DST, y);
   if (epilogue.bias) call.point(DNNL_ARG_BIAS, epilogue.bias);
   dnnl_->run(call);

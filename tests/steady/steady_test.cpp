@@ -8,7 +8,7 @@
 #include "kernels/cpu/cpu_kernels.h"
 #include "probes/graph_training.h"
 #include "probes/probe.h"
-#include "tests/attribution/networks.h"
+#include "tests/attribution/transformer_network.h"
 #include "tests/steady/allocations.h"
 
 using namespace hp;
@@ -44,17 +44,19 @@ int64_t packs_made(const Parameters& parameters) {
 
 Tensor images() { return Tensor::host({batch, side, side, 3}, test::formula_images(batch, side)); }
 
-// A ResNet-20 with two heads, explained again and again.
+// A network, by default a ResNet-20, with two heads, explained again and again.
 struct Explained {
   CpuKernels kernels;
-  Folded backbone = test::small_resnet();
+  Folded backbone;
   Shape features = backbone.graph.node(backbone.graph.find("features")).shape;
   std::vector<Head> heads = test::small_heads({"one", "two"}, features, classes);
   Session session{backbone, heads, kernels};
-  Tensor input = images();
+  Tensor input;
   std::vector<int> targets;
 
-  explicit Explained(int targets_per_image) {
+  explicit Explained(int targets_per_image, Folded net = test::small_resnet(), int64_t own_side = side)
+      : backbone(std::move(net)),
+        input(Tensor::host({batch, own_side, own_side, 3}, test::formula_images(batch, own_side))) {
     for (int64_t i = 0; i < targets_per_image * batch; ++i) targets.push_back(static_cast<int>(i % classes));
   }
 };
@@ -87,18 +89,11 @@ TEST_CASE("steady state: forward passes") {
   CHECK(packs_made(parameters) == packs);  // another executor of the same shape finds the packs
 }
 
-TEST_CASE("steady state: every method, three targets for two heads") {
-  const std::vector<std::pair<std::string, nlohmann::json>> methods = {
-      {"ixg", {}},
-      {"guided_backprop", {}},
-      {"gradcam", {}},
-      {"gradcam", {{"layer", "layer2.1.conv1"}}},
-      {"intgrad", {{"nodes", 4}, {"images_at_once", 8}}},
-      {"lrp", {{"composite", "epsilon_gamma_box"}}},
-      {"lrp", {{"composite", "epsilon_gamma_box"}, {"residual", "copy"}}},
-      {"lrp", {{"composite", "epsilon_plus_flat"}}},
-      {"lrp", {{"composite", "epsilon_alpha2_beta1"}}}};
-  Explained net(3);
+namespace {
+
+using Methods = std::vector<std::pair<std::string, nlohmann::json>>;
+
+void check_methods(Explained& net, const Methods& methods) {
   for (const auto& [name, options] : methods) {
     CAPTURE(name);
     CAPTURE(options.dump());
@@ -108,6 +103,42 @@ TEST_CASE("steady state: every method, three targets for two heads") {
     check_steady([&] { method->explain(net.session, net.input, net.targets); });
     CHECK(packs_made(net.session.parameters()) == packs);
   }
+}
+
+}  // namespace
+
+TEST_CASE("steady state: every method, three targets for two heads") {
+  const Methods methods = {{"ixg", {}},
+                           {"guided_backprop", {}},
+                           {"gradcam", {}},
+                           {"gradcam", {{"layer", "layer2.1.conv1"}}},
+                           {"intgrad", {{"nodes", 4}, {"images_at_once", 8}}},
+                           {"lrp", {{"composite", "epsilon_gamma_box"}}},
+                           {"lrp", {{"composite", "epsilon_gamma_box"}, {"residual", "copy"}}},
+                           {"lrp", {{"composite", "epsilon_plus_flat"}}},
+                           {"lrp", {{"composite", "epsilon_alpha2_beta1"}}}};
+  Explained net(3);
+  check_methods(net, methods);
+}
+
+TEST_CASE("steady state: every method of transformers") {
+  Explained net(3, test::small_transformer(), 4);
+  check_methods(net, {{"ixg", {}},
+                      {"gradcam", {}},
+                      {"raw_attention", {}},
+                      {"attention_rollout", {}},
+                      {"chefer", {}},
+                      {"chefer", {{"variant", "relevance"}}},
+                      {"lrp", {{"composite", "cp_lrp"}}},
+                      {"lrp", {{"composite", "attn_lrp"}}}});
+}
+
+TEST_CASE("steady state: B-cos networks, maps large enough for their patch norms to be seen") {
+  constexpr int64_t wide = 96;
+  Explained net(2, test::bcos_backbone(wide), wide);
+  check_methods(net, {{"bcos", {}}, {"ixg", {}}});
+  Explained transformer(2, test::bcos_transformer(), 4);
+  check_methods(transformer, {{"bcos", {}}, {"ixg", {}}});
 }
 
 TEST_CASE("steady state: Integrated Gradients takes the same memory for any number of points") {

@@ -16,7 +16,21 @@ import dino_vit
 import formula
 from reference import Config
 
-SIDE, PATCH, WIDTH, DEPTH, HEADS, CLASSES, EMBEDDING = 32, 8, 24, 2, 3, 5, 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """Small by default."""
+    side: int = 32
+    patch: int = 8
+    width: int = 24
+    depth: int = 2
+    heads: int = 3
+    classes: int = 5
+    embedding: int = 12
+
+
+SMALL = Size()
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -49,6 +63,12 @@ class Family:
     other_sizes: tuple = ()       # [(height, width)] besides the native one
     model_prefix: str = ""
     extra: dict = dataclasses.field(default_factory=dict)  # canonical parameters that the file lacks
+    size: Size = SMALL
+
+    @property
+    def full(self):
+        """As large as it is published: weights by formula on both sides, no checkpoint, samples of everything."""
+        return self.size is not SMALL
 
     def canonical(self, key):
         for pattern, to in self.rules:
@@ -102,25 +122,25 @@ SIMPLE = [(r"to_patch_embedding\.linear\.(.*)", r"patch_embed.proj.\1"),
         (r"ff\.net\.linear([12])\.(.*)", r"mlp.fc\2.\3"))]
 
 
-def dino():
+def dino(name="dino", architecture=None, size=SMALL, other_sizes=((48, 40), (32, 48))):
     def save(model, folder):
         """A full training checkpoint: the teacher beside student, head, optimiser and a foreign object."""
         teacher = collections.OrderedDict(("backbone." + key, value) for key, value in model.state_dict().items())
-        for key, shape in (("mlp.0.weight", (16, WIDTH)), ("mlp.0.bias", (16,)), ("last_layer.weight_g", (8, 1)),
+        for key, shape in (("mlp.0.weight", (16, size.width)), ("mlp.0.bias", (16,)), ("last_layer.weight_g", (8, 1)),
                            ("last_layer.weight_v", (8, 16))):
             teacher["head." + key] = parameter("head." + key, shape)
         student = collections.OrderedDict(("module." + key, value[:1].clone()) for key, value in
                                           list(teacher.items())[:3])
         content = {"student": student, "teacher": teacher, "optimizer": {"state": {}, "param_groups": [{"lr": 0.0}]},
-                   "epoch": 100, "args": argparse.Namespace(arch="vit_small", patch_size=PATCH),
+                   "epoch": 100, "args": argparse.Namespace(arch="vit_small", patch_size=size.patch),
                    "dino_loss": {"center": torch.zeros(1, 8)}}
         return save_zip(content, folder / "dino_full.pth")
 
-    return Family("dino", f"dino_vits8_w{WIDTH}_d{DEPTH}_h{HEADS}_r{SIDE}",
-                  Config(PATCH, HEADS, 1e-6, positions="dino"),
-                  lambda: dino_vit.VisionTransformer(SIDE, PATCH, WIDTH, DEPTH, HEADS), [], save,
-                  other_sizes=((48, 40), (32, 48)),
-                  extra={"head.weight": (CLASSES, WIDTH), "head.bias": (CLASSES,)})
+    own = f"dino_vits8_w{size.width}_d{size.depth}_h{size.heads}_r{size.side}"
+    return Family(name, architecture or own, Config(size.patch, size.heads, 1e-6, positions="dino"),
+                  lambda: dino_vit.VisionTransformer(size.side, size.patch, size.width, size.depth, size.heads), [], save,
+                  other_sizes=other_sizes, size=size,
+                  extra={"head.weight": (size.classes, size.width), "head.bias": (size.classes,)})
 
 
 def timm_vit():
@@ -131,31 +151,33 @@ def timm_vit():
         return "timm.safetensors"
 
     def build():
-        return timm.models.VisionTransformer(img_size=SIDE, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH,
-                                             num_heads=HEADS, num_classes=CLASSES, dynamic_img_size=True)
+        return timm.models.VisionTransformer(img_size=SMALL.side, patch_size=SMALL.patch, embed_dim=SMALL.width, depth=SMALL.depth,
+                                             num_heads=SMALL.heads, num_classes=SMALL.classes, dynamic_img_size=True)
 
-    return Family("timm", f"vit_ti_8_w{WIDTH}_d{DEPTH}_h{HEADS}_r{SIDE}",
-                  Config(PATCH, HEADS, 1e-6, positions="antialias"), build, [], save,
+    return Family("timm", f"vit_ti_8_w{SMALL.width}_d{SMALL.depth}_h{SMALL.heads}_r{SMALL.side}",
+                  Config(SMALL.patch, SMALL.heads, 1e-6, positions="antialias"), build, [], save,
                   normalisation=HALF, other_sizes=((48, 40), (24, 24)))
 
 
-def torchvision_vit():
+def torchvision_vit(name="torchvision", architecture=None, size=SMALL):
     from torchvision.models import VisionTransformer
 
     def build():
-        return VisionTransformer(image_size=SIDE, patch_size=PATCH, num_layers=DEPTH, num_heads=HEADS,
-                                 hidden_dim=WIDTH, mlp_dim=4 * WIDTH, num_classes=CLASSES)
+        return VisionTransformer(image_size=size.side, patch_size=size.patch, num_layers=size.depth, num_heads=size.heads,
+                                 hidden_dim=size.width, mlp_dim=4 * size.width, num_classes=size.classes)
 
-    return Family("torchvision", f"vit_ti_8_w{WIDTH}_d{DEPTH}_h{HEADS}_r{SIDE}", Config(PATCH, HEADS, 1e-6), build,
-                  TORCHVISION, lambda model, folder: save_zip(model.state_dict(), folder / "torchvision.pth"))
+    own = f"vit_ti_8_w{size.width}_d{size.depth}_h{size.heads}_r{size.side}"
+    return Family(name, architecture or own, Config(size.patch, size.heads, 1e-6), build, TORCHVISION,
+                  lambda model, folder: save_zip(model.state_dict(), folder / "torchvision.pth"), size=size)
 
 
-def clip():
+def clip(name="clip", architecture=None, size=SMALL):
     from open_clip.model import CLIP as Model, CLIPTextCfg, CLIPVisionCfg
 
     def build():
-        return Model(EMBEDDING, CLIPVisionCfg(layers=DEPTH, width=WIDTH, head_width=WIDTH // HEADS, patch_size=PATCH,
-                                              image_size=SIDE),
+        return Model(size.embedding, CLIPVisionCfg(layers=size.depth, width=size.width,
+                                                   head_width=size.width // size.heads, patch_size=size.patch,
+                                                   image_size=size.side),
                      CLIPTextCfg(context_length=4, vocab_size=10, width=8, heads=1, layers=1), quick_gelu=True)
 
     def save(model, folder):
@@ -176,27 +198,27 @@ def clip():
                 return x
 
         record = Record(model).eval()
-        record.input_resolution = torch.tensor(SIDE)
+        record.input_resolution = torch.tensor(size.side)
         torch.jit.save(torch.jit.trace(record, torch.zeros(1)), folder / "clip.pt")
         return "clip.pt"
 
-    return Family("clip", f"clip_vit_b_32_w{WIDTH}_d{DEPTH}_h{HEADS}_p{PATCH}_r{SIDE}_e{EMBEDDING}",
-                  Config(PATCH, HEADS, 1e-5, "quick_gelu"), build, CLIP_NAMES, save, normalisation=CLIP,
-                  logits=lambda model, x: model.encode_image(x, normalize=False),
-                  extra={"head.weight": (CLASSES, EMBEDDING), "head.bias": (CLASSES,)})
+    own = f"clip_vit_b_32_w{size.width}_d{size.depth}_h{size.heads}_p{size.patch}_r{size.side}_e{size.embedding}"
+    return Family(name, architecture or own, Config(size.patch, size.heads, 1e-5, "quick_gelu"), build, CLIP_NAMES, save,
+                  normalisation=CLIP, logits=lambda model, x: model.encode_image(x, normalize=False), size=size,
+                  extra={"head.weight": (size.classes, size.embedding), "head.bias": (size.classes,)})
 
 
-def simple_vit(bcos, stem=None):
+def simple_vit(bcos, stem=None, name=None, architecture=None, size=SMALL, other_sizes=((48, 40),)):
     warnings.simplefilter("ignore")
     from bcos.models.vit import SimpleViT
     from bcos.modules import BcosConv2d, BcosLinear, DetachableGNLayerNorm2d, DetachableLayerNorm, LogitLayer, norms
     from bcos.modules.common import BcosSequential
 
-    constant = float(np.log(1 / (CLASSES - 1))) if bcos else 0.0
+    constant = float(np.log(1 / (size.classes - 1))) if bcos else 0.0
 
     def build():
-        options = dict(image_size=SIDE // 8 if stem else SIDE, patch_size=1 if stem else PATCH, num_classes=CLASSES,
-                       dim=WIDTH, depth=DEPTH, heads=HEADS, mlp_dim=4 * WIDTH, channels=6 if bcos else 3,
+        options = dict(image_size=size.side // 8 if stem else size.side, patch_size=1 if stem else size.patch, num_classes=size.classes,
+                       dim=size.width, depth=size.depth, heads=size.heads, mlp_dim=4 * size.width, channels=6 if bcos else 3,
                        conv_stem=stem)
         if not bcos:
             return SimpleViT(linear_layer=nn.Linear, norm_layer=nn.LayerNorm, act_layer=nn.GELU,
@@ -206,16 +228,25 @@ def simple_vit(bcos, stem=None):
                           conv2d_layer=partial(BcosConv2d, b=2, max_out=1), **options)
         return BcosSequential(model, LogitLayer(logit_bias=constant))
 
-    name = ("bcos_" if bcos else "") + ("vitc" if stem else "simple_vit")
-    architecture = f"{name}_ti_w{WIDTH}_d{DEPTH}_h{HEADS}" if stem else f"{name}_ti_w{WIDTH}_d{DEPTH}_h{HEADS}_p{PATCH}"
-    config = Config(1 if stem else PATCH, HEADS, 1e-5, "none" if bcos else "gelu", class_token=False,
+    kind = ("bcos_" if bcos else "") + ("vitc" if stem else "simple_vit")
+    own = f"{kind}_ti_w{size.width}_d{size.depth}_h{size.heads}" + ("" if stem else f"_p{size.patch}")
+    config = Config(1 if stem else size.patch, size.heads, 1e-5, "none" if bcos else "gelu", class_token=False,
                     conv_patches=False, bcos=bcos, constant=constant, stem=len(stem or ()))
-    return Family(name, architecture, config, build, SIMPLE,
-                  lambda model, folder: save_zip(model.state_dict(), folder / f"{name}.pth"),
-                  normalisation=None if bcos else IMAGENET, other_sizes=((48, 40),),
+    return Family(name or kind, architecture or own, config, build, SIMPLE,
+                  lambda model, folder: save_zip(model.state_dict(), folder / f"{kind}.pth"),
+                  normalisation=None if bcos else IMAGENET, other_sizes=other_sizes, size=size,
                   model_prefix="0." if bcos else "")
 
 
 def all_families():
     return [dino(), timm_vit(), torchvision_vit(), clip(), simple_vit(False), simple_vit(True),
             simple_vit(False, [3, 6, 12, 24]), simple_vit(True, [3, 6, 12, 24])]
+
+
+def full_families():
+    """As large as they are published."""
+    base = Size(224, 16, 768, 12, 12, 1000)
+    return [torchvision_vit("vit_b_16_full", "vit_b_16", base),
+            dino("dino_vits8_full", "dino_vits8", Size(224, 8, 384, 12, 6, 1000), other_sizes=((480, 320),)),
+            clip("clip_vit_b_32_full", "clip_vit_b_32", Size(224, 32, 768, 12, 12, 1000, 512)),
+            simple_vit(True, None, "bcos_simple_vit_b_full", "bcos_simple_vit_b", base, other_sizes=())]

@@ -5,6 +5,7 @@ import math
 
 import torch
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 SAFE = 1e-9  # attribution.md 0.2, Chefer's stabiliser
 
@@ -22,7 +23,6 @@ class Config:
     constant: float = 0.0         # added to the logits
     stem: int = 0                 # layers of a convolutional stem
     positions: str = "none"       # how they are resized: none, dino, size, antialias
-    
 
 
 def activate(x, kind):
@@ -52,8 +52,9 @@ class Walk:
     constants on the way back: attention (q and k), statistics (the deviation of a layer norm), scales (B-cos) and
     activations (f(x) / x)."""
 
-    def __init__(self, config, parameters, frozen=(), halves=False, epsilon=0.0):
+    def __init__(self, config, parameters, frozen=(), halves=False, epsilon=0.0, lean=False):
         self.config, self.p, self.frozen, self.halves = config, parameters, frozen, halves
+        self.lean = lean  # blocks are computed again on the way back, and keep nothing of their attention
         self.epsilon = epsilon  # of the epsilon rule at linear layers, signed_add (attribution.md 0.2)
         self.values = {}
 
@@ -112,21 +113,24 @@ class Walk:
         scores = keep(q @ k.transpose(-2, -1))
         a = keep((scores * (width // self.config.heads) ** -0.5).softmax(-1))
         y = keep(self.half(a) @ self.half(v))
-        self.values.update({name + ".q": q, name + ".k": k, name + ".v": v, name + ".qk": scores, name + ".softmax": a,
-                            name + ".av": y, name + ".in": x})
+        if not self.lean:
+            self.values.update({name + ".q": q, name + ".k": k, name + ".v": v, name + ".qk": scores, name + ".softmax": a,
+                                name + ".av": y, name + ".in": x})
         merged = y.transpose(1, 2).reshape(batch, tokens, width)
         return self.linear(name + ".proj", merged)
 
     def block(self, name, x):
-        self.values[name + ".in"] = x
+        if not self.lean:
+            self.values[name + ".in"] = x
         branch = self.attention(name + ".attn", self.norm(name + ".norm1", x))
         middle = x + branch
         fc1_in = self.norm(name + ".norm2", middle)
         fc1 = self.linear(name + ".mlp.fc1", fc1_in)
         fc2_in = self.activation(fc1)
         fc2 = self.linear(name + ".mlp.fc2", fc2_in)
-        self.values.update({name + ".branch": branch, name + ".middle": middle, name + ".mlp.in": fc1_in,
-                            name + ".mlp.act": fc2_in, name + ".mlp.fc2": fc2})
+        if not self.lean:
+            self.values.update({name + ".branch": branch, name + ".middle": middle, name + ".mlp.in": fc1_in,
+                                name + ".mlp.act": fc2_in, name + ".mlp.fc2": fc2})
         return middle + fc2
 
     def resized(self, positions, rows, columns):
@@ -179,7 +183,8 @@ class Walk:
         depth = 1 + max(int(name.split(".")[1]) for name in self.p if name.startswith("blocks."))
         self.depth = depth
         for i in range(depth):
-            x = self.block(f"blocks.{i}", x)
+            x = (checkpoint(self.block, f"blocks.{i}", x, use_reentrant=False) if self.lean else
+                 self.block(f"blocks.{i}", x))
             self.values[f"blocks.{i}"] = x
         pooled = self.norm("norm", x[:, 0] if self.config.class_token else x.mean(1))
         self.values["features"] = pooled
