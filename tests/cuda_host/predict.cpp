@@ -162,7 +162,7 @@ class Predictor {
       Executor executor(graph, parameters, kernels, Keep::outputs, {graph.find("features")});
       return second_run([&] { executor.run(images); });
     }
-    const Head head = bench::classifier(model, backbone, 0);
+    const Head head = bench::classifier(model, backbone, 0, kernels);
     Session session(backbone, {&head, 1}, kernels);
     const std::vector<int> targets(static_cast<size_t>(work.targets * work.batch), 0);
     const AttributionPtr method = make_attribution(work.method, nlohmann::json::parse(work.options));
