@@ -70,8 +70,8 @@ inline Folded small_transformer(bool biases = true) {
     std::vector<float> values = golden::signed_tensor(node.name, static_cast<size_t>(node.shape.count()));
     const bool norm_weight = node.name.ends_with(".weight") && node.shape.rank() == 1;
     const bool is_weight = node.name.ends_with(".weight");
-    const float scale =
-        is_weight && !norm_weight ? 1.5f / std::sqrt(static_cast<float>(node.shape.count() / node.shape[0])) : 0.5f;
+    const int64_t inputs = node.shape.count() / node.shape[0];
+    const float scale = is_weight && !norm_weight ? 1.5f / std::sqrt(static_cast<float>(inputs)) : 0.5f;
     for (float& value : values) value = norm_weight ? 1 + 0.3f * value : is_weight || biases ? scale * value : 0.0f;
     folded.parameters.set(node.name, Tensor::host(node.shape, values));
   }

@@ -1,5 +1,6 @@
 // From images to metrics on the CUDA kernels, against the CPU: features, training, logits, maps and their scores.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <map>
 #include <memory>
@@ -73,7 +74,7 @@ class Pipeline {
     for (size_t i = 0; i < probes.size(); ++i) {
       const std::string& name = probes[i].spec().name;
       for (const std::string& parameter : probes[i].parameters.names())
-        results_[name + " " + parameter] = values_of(probes[i].parameters.at(parameter));
+        results_[fmt::format("{} {}", name, parameter)] = values_of(probes[i].parameters.at(parameter));
       for (const Progress& epoch : report.curves)
         results_[name + " loss"].push_back(static_cast<float>(epoch.probes[i].loss));
       results_[name + " logits"] = predict(probes[i], features, 7, kernels_)->logits;
@@ -96,7 +97,7 @@ class Pipeline {
       for (const auto& [metric, settings] : std::map<std::string, nlohmann::json>{{"grid_pointing", {{"cells", 2}}},
                                                                                   {"entropy", nlohmann::json::object()},
                                                                                   {"gini", nlohmann::json::object()}}) {
-        std::vector<float>& scores = results_[metric + " " + name + options.dump()];
+        std::vector<float>& scores = results_[fmt::format("{} {}{}", metric, name, options.dump())];
         for (const Record& record : make_metric(metric, settings)->score(session.context(), maps, subjects))
           scores.push_back(static_cast<float>(record.value));
       }

@@ -107,7 +107,7 @@ std::optional<json> run_on_cuda(const json& experiment, const fs::path& folder, 
     return std::nullopt;
   }
   REQUIRE_MESSAGE(ran.code == 0, ran.errors);
-  const json results = results_of(output);
+  json results = results_of(output);
   const std::string device = results["facts"]["device"];
   CHECK_MESSAGE((device.starts_with("cuda, ") && device.ends_with(", " + experiment.value("math", "fp32"))), device);
   return results;

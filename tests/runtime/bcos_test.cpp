@@ -46,7 +46,10 @@ struct Net {
 // x[ch, r, c] = (9 ch + 3 r + c - 5) / 7 as [1, 3, 3, 2]
 Tensor image() {
   const Tensor x = Tensor::host({1, 3, 3, 2});
-  for (int i = 0; i < 18; ++i) x.floats()[i] = static_cast<float>(9 * (i % 2) + i / 2 - 5) / 7;
+  for (int i = 0; i < 18; ++i) {
+    const int position = i / 2;
+    x.floats()[i] = static_cast<float>(9 * (i % 2) + position - 5) / 7;
+  }
   return x;
 }
 
@@ -79,7 +82,7 @@ TEST_CASE("B-cos: the convolution of protocol.md section 9") {
   Net net;
   add_golden_conv(net, 2);
   const Activations activations = net.run(image());
-  const Tensor y = activations.value(net.graph.find("conv"));
+  const Tensor& y = activations.value(net.graph.find("conv"));
   check_near({y.floats(), 18},
              {.06120901, .05363401, .00538046, .00348981, -.00783989, -.04605623, -.11046493, -.34515291, -.30471712},
              2);
@@ -117,7 +120,7 @@ TEST_CASE("B-cos: the linear layer of protocol.md section 9, whose norm has its 
   const Value x = net.graph.input("x", {2, 3});
   add_bcos_linear(net.graph, x, net.parameter("w", Tensor::host({2, 3}, w)), {.conv = {}}, "fc");
   const Activations activations = net.run(Tensor::host({2, 3}, rows));
-  const Tensor y = activations.value(net.graph.find("fc"));
+  const Tensor& y = activations.value(net.graph.find("fc"));
   check_near({y.floats(), 4}, {2.68888903, 2.04800010, 0, 0});
   const float ones[] = {1, 1, 1, 1};
   for (const float slope : net.walk(activations, {}, "fc", Tensor::host({2, 2}, ones))) CHECK(std::isfinite(slope));

@@ -36,7 +36,7 @@ TEST_CASE("executor: fused, kept and pinned passes agree") {
   CHECK(b.is_after_relu(folded.graph.find("conv1")));
   CHECK_FALSE(c.is_after_relu(folded.graph.find("conv1")));
   // Pinned values before the ReLU have negative elements; where the ReLU is fused in, they have none.
-  const Tensor before = c.value(folded.graph.find("conv1")), after = b.value(folded.graph.find("conv1"));
+  const Tensor &before = c.value(folded.graph.find("conv1")), &after = b.value(folded.graph.find("conv1"));
   CHECK(*std::min_element(before.floats(), before.floats() + before.count()) < 0);
   CHECK(*std::min_element(after.floats(), after.floats() + after.count()) == 0);
 }
