@@ -59,8 +59,8 @@ bool is_batch_reduce(const dnnl::convolution_forward::primitive_desc& desc) {
 }
 
 // Where version 2.6.3's batch-reduce convolutions are faster (5 to 15 % on an Intel Xeon with full-width AVX-512, up to
-// 5 % on an AMD EPYC). They need a block of channels, or the stem's three, and crash where the padding is as large as
-// the kernel; an addend they take only where the output lies.
+// 5 % on an AMD EPYC): with a block of channels, or the stem's three. They crash where the padding is larger than the
+// kernel, and take an addend only where the output lies.
 bool suits_batch_reduce(const Conv2d& c) {
   const bool gathers = c.kernel_height * c.kernel_width > 1 || c.stride > 1;
   return gathers && c.padding < std::min(c.kernel_height, c.kernel_width) && c.groups == 1 && c.dilation == 1 &&

@@ -21,16 +21,26 @@
 
 namespace hp::test {
 
-// Every parameter of a graph by the formula of the golden tests; the input normalisation is ImageNet's.
+// A parameter by the formula of the golden tests; tokens and positions are as large as what they are added to.
+inline Tensor formula_parameter(const Node& node, bool bottleneck) {
+  const std::string kind = node.name.substr(node.name.rfind('.') + 1);
+  const bool token = kind == "cls_token" || kind == "pos_embed" || kind == "class_embedding";
+  if (token) return Tensor::host(node.shape, golden::signed_tensor(node.name, static_cast<size_t>(node.shape.count())));
+  const std::vector<int64_t> extents(node.shape.extents().begin(), node.shape.extents().end());
+  const bool last = golden::is_last_norm(node.name, bottleneck);
+  return Tensor::host(
+      node.shape, golden::parameter(kind.ends_with("embedding") ? node.name + ".weight" : node.name, extents, last));
+}
+
+// Every parameter of a graph; the input normalisation, where it has one, is ImageNet's.
 inline Parameters formula_parameters(const Graph& graph, bool bottleneck = false) {
   Parameters parameters;
   for (const Node& node : graph.nodes()) {
     if (node.kind != OpKind::parameter || node.name.starts_with("model_input.")) continue;
-    const std::vector<int64_t> extents(node.shape.extents().begin(), node.shape.extents().end());
-    parameters.set(node.name, Tensor::host(node.shape, golden::parameter(node.name, extents,
-                                                                         golden::is_last_norm(node.name, bottleneck))));
+    parameters.set(node.name, formula_parameter(node, bottleneck));
   }
-  set_normalisation(parameters, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f});
+  if (graph.contains("model_input.mean"))
+    set_normalisation(parameters, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f});
   return parameters;
 }
 

@@ -21,26 +21,6 @@ constexpr int64_t class_count = 1000;
 constexpr const char* normalisation = R"({"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})";
 constexpr const char* no_normalisation = R"({"mean": [0, 0, 0], "std": [1, 1, 1]})";
 
-Tensor formula_parameter(const Node& node, bool bottleneck) {
-  const std::string kind = node.name.substr(node.name.rfind('.') + 1);
-  const bool token = kind == "cls_token" || kind == "pos_embed" || kind == "class_embedding";
-  if (token) return Tensor::host(node.shape, golden::signed_tensor(node.name, static_cast<size_t>(node.shape.count())));
-  const std::vector<int64_t> extents(node.shape.extents().begin(), node.shape.extents().end());
-  const bool last = golden::is_last_norm(node.name, bottleneck);
-  return Tensor::host(
-      node.shape, golden::parameter(kind.ends_with("embedding") ? node.name + ".weight" : node.name, extents, last));
-}
-
-Parameters formula_parameters(const Graph& graph) {
-  const bool bottleneck = !graph.match("layer1.0.conv3").empty();
-  Parameters parameters;
-  for (const Node& node : graph.nodes()) {
-    if (node.kind != OpKind::parameter || node.name.starts_with("model_input.")) continue;
-    parameters.set(node.name, formula_parameter(node, bottleneck));
-  }
-  return parameters;
-}
-
 // Uncentred running variances, from a formula image.
 void measure_variances(const Graph& graph, int64_t side, Parameters& parameters) {
   const TrainingForm form = training_form(graph);
@@ -79,12 +59,9 @@ Value pooled(Graph& graph, const Shape& features, bool nonnegative, const std::s
 Model formula_model(const std::string& architecture) {
   constexpr int64_t side = 64;
   const Backbone backbone = build_backbone(architecture, {1, side, side});
-  Model model{architecture, formula_parameters(backbone.graph)};
-  if (model.is_bcos()) {
-    measure_variances(backbone.graph, side, model.parameters);
-  } else {
-    set_normalisation(model.parameters, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f});
-  }
+  const bool bottleneck = !backbone.graph.match("layer1.0.conv3").empty();
+  Model model{architecture, test::formula_parameters(backbone.graph, bottleneck)};
+  if (model.is_bcos()) measure_variances(backbone.graph, side, model.parameters);
   add_classifier(model, backbone.channels());
   model.parameters.metadata = {{"architecture", architecture},
                                {"preprocessing", model.is_bcos() ? no_normalisation : normalisation}};

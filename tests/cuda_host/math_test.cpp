@@ -3,9 +3,9 @@
 
 #include <cmath>
 #include <limits>
-#include <memory>
 
 #include "kernels/cuda/cuda_kernels.h"
+#include "tests/cuda_host/arrays.h"
 #include "tests/cuda_host/tensor_cores.h"
 #include "tests/support/small_nets.h"
 
@@ -14,20 +14,10 @@ namespace hp {
 namespace {
 
 using cuda_host::Mantissa;
+using test::to_cpu;
+using test::to_device;
 
-Tensor on_device(Kernels& kernels, const Tensor& host) {
-  Tensor tensor(host.shape(), host.dtype(), std::make_shared<Storage>(kernels.allocate(host.bytes())));
-  kernels.upload(host.bytes_begin(), host.bytes(), tensor.bytes_begin());
-  return tensor;
-}
-
-Tensor device_tensor(Kernels& kernels, const Shape& shape) { return on_device(kernels, Tensor::host(shape)); }
-
-Tensor on_host(Kernels& kernels, const Tensor& tensor) {
-  Tensor host = Tensor::host(tensor.shape());
-  kernels.download(tensor.bytes_begin(), tensor.bytes(), host.bytes_begin());
-  return host;
-}
+Tensor device_tensor(Kernels& kernels, const Shape& shape) { return to_device(kernels, Tensor::host(shape)); }
 
 Tensor rounded(const Tensor& tensor, Mantissa kept) {
   Tensor copy = Tensor::host(tensor.shape());
@@ -56,18 +46,18 @@ std::vector<Tensor> products(MathMode math, const Inputs& inputs) {
                     .kernel_height = 3,
                     .kernel_width = 3,
                     .padding = 1};
-  const Tensor x = on_device(kernels, inputs.x), w = on_device(kernels, inputs.w), dy = on_device(kernels, inputs.dy);
+  const Tensor x = to_device(kernels, inputs.x), w = to_device(kernels, inputs.w), dy = to_device(kernels, inputs.dy);
   const auto packed = kernels.pack(conv, PackUse::forward, w.floats());
   const Tensor bias =
-      on_device(kernels, Tensor::host(Shape{4}, std::vector<float>{1.0f / 3, 2.0f / 3, 4.0f / 3, 5.0f / 3}));
+      to_device(kernels, Tensor::host(Shape{4}, std::vector<float>{1.0f / 3, 2.0f / 3, 4.0f / 3, 5.0f / 3}));
   const Tensor y = device_tensor(kernels, inputs.dy.shape()), dx = device_tensor(kernels, inputs.x.shape()),
                dw = device_tensor(kernels, inputs.w.shape()), product = device_tensor(kernels, {6, 5});
   kernels.conv2d(conv, *packed, {.bias = bias.floats()}, x.floats(), y.floats());
   kernels.conv2d_input_gradient(conv, *packed, dy.floats(), dx.floats());
   kernels.conv2d_weight_gradient(conv, x.floats(), dy.floats(), dw.floats());
-  kernels.matmul({.m = 6, .n = 5, .k = 40}, on_device(kernels, inputs.a).floats(),
-                 on_device(kernels, inputs.b).floats(), product.floats());
-  return {on_host(kernels, y), on_host(kernels, dx), on_host(kernels, dw), on_host(kernels, product)};
+  kernels.matmul({.m = 6, .n = 5, .k = 40}, to_device(kernels, inputs.a).floats(),
+                 to_device(kernels, inputs.b).floats(), product.floats());
+  return {to_cpu(kernels, y), to_cpu(kernels, dx), to_cpu(kernels, dw), to_cpu(kernels, product)};
 }
 
 }  // namespace
@@ -97,11 +87,11 @@ TEST_CASE("rounding to bfloat16: ties go to even, infinities and NaN stay") {
                                                     infinity, std::numeric_limits<float>::quiet_NaN(), 0});
   const Conv2d conv{
       .batch = 1, .height = 1, .width = 1, .channels = 1, .filters = 8, .kernel_height = 1, .kernel_width = 1};
-  const auto packed = kernels.pack(conv, PackUse::forward, on_device(kernels, w).floats());
+  const auto packed = kernels.pack(conv, PackUse::forward, to_device(kernels, w).floats());
   const Tensor y = device_tensor(kernels, {1, 1, 1, 8}),
-               one = on_device(kernels, Tensor::host({1, 1, 1, 1}, std::vector<float>{1}));
+               one = to_device(kernels, Tensor::host({1, 1, 1, 1}, std::vector<float>{1}));
   kernels.conv2d(conv, *packed, {}, one.floats(), y.floats());
-  const Tensor rounded = on_host(kernels, y);
+  const Tensor rounded = to_cpu(kernels, y);
   const float* got = rounded.floats();
   CHECK(got[0] == 1);
   CHECK(got[1] == 1);

@@ -13,6 +13,7 @@
 #include "runtime/fold.h"
 #include "runtime/observers.h"
 #include "runtime/propagator.h"
+#include "tests/cuda_host/arrays.h"
 #include "tests/cuda_host/device.h"
 #include "tests/cuda_host/machine.h"
 #include "tests/cuda_host/nvtx.h"
@@ -23,20 +24,11 @@ namespace hp {
 
 namespace {
 
+using test::to_cpu;
+using test::to_device;
+
 constexpr int64_t batch = 2;
 constexpr int targets = 3;
-
-Tensor to_device(Kernels& kernels, const Tensor& host) {
-  Tensor tensor(host.shape(), host.dtype(), std::make_shared<Storage>(kernels.allocate(host.bytes())));
-  kernels.upload(host.bytes_begin(), host.bytes(), tensor.bytes_begin());
-  return tensor;
-}
-
-Tensor to_cpu(Kernels& kernels, const Tensor& tensor) {
-  Tensor host = Tensor::host(tensor.shape());
-  kernels.download(tensor.bytes_begin(), tensor.bytes(), host.bytes_begin());
-  return host;
-}
 
 struct Results {
   Tensor logits, gradient;
