@@ -1,11 +1,13 @@
 #include "kernels/cuda/cuda_kernels.h"
 
+#include <utility>
+
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cuda_state.h"
 
 namespace hp {
 
-CudaKernels::CudaKernels(CudaOptions options) : state_(std::make_unique<CudaState>(options)) {}
+CudaKernels::CudaKernels(CudaOptions options) : state_(std::make_unique<CudaState>(std::move(options))) {}
 
 CudaKernels::~CudaKernels() = default;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "kernels/cuda/check.h"
 #include "runtime/error.h"
@@ -46,7 +47,7 @@ Storage allocate_on_device(size_t bytes) {
   return Storage(data, bytes, Device::cuda, free_on_device);
 }
 
-CudaState::CudaState(CudaOptions options) : options_(options) {
+CudaState::CudaState(CudaOptions options) : options_(std::move(options)) {
   select_device(options.device);
   check(cudaGetDeviceProperties(&properties_, options.device), "cudaGetDeviceProperties");
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
