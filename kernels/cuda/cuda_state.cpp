@@ -18,6 +18,14 @@ constexpr double mebibyte = 1 << 20;
 
 void free_on_device(void* data, size_t) { cudaFree(data); }  // nothing to be done about a failure here
 
+void* at_least(size_t bytes, Storage& storage) {
+  if (!storage.data() || storage.bytes() < bytes) {
+    storage = Storage();  // first, so that both need not fit
+    storage = allocate_on_device(std::max(bytes, smallest_scratch));
+  }
+  return storage.data();
+}
+
 void select_device(int device) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
@@ -48,23 +56,30 @@ Storage allocate_on_device(size_t bytes) {
 }
 
 CudaState::CudaState(CudaOptions options) : options_(std::move(options)) {
-  select_device(options.device);
-  check(cudaGetDeviceProperties(&properties_, options.device), "cudaGetDeviceProperties");
-  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  select_device(options_.device);
+  check(cudaGetDeviceProperties(&properties_, options_.device), "cudaGetDeviceProperties");
+  for (cudaStream_t* stream : {&stream_, &copies_}) {
+    check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  }
   for (Staging& staging : staging_) {
-    check(cudaMallocHost(&staging.data, staging_bytes), "cudaMallocHost");
-    check(cudaEventCreateWithFlags(&staging.free, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    check(cudaMallocHost(&staging.host, staging_bytes), "cudaMallocHost");
+    for (cudaEvent_t* event : {&staging.arrived, &staging.taken}) {
+      check(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    }
   }
 }
 
 CudaState::~CudaState() {
   cudaStreamSynchronize(stream_);
+  cudaStreamSynchronize(copies_);
   for (const Staging& staging : staging_) {
-    cudaEventDestroy(staging.free);
-    cudaFreeHost(staging.data);
+    cudaEventDestroy(staging.arrived);
+    cudaEventDestroy(staging.taken);
+    cudaFreeHost(staging.host);
   }
   cublas_.reset();
   cudnn_.reset();
+  cudaStreamDestroy(copies_);
   cudaStreamDestroy(stream_);
 }
 
@@ -74,12 +89,7 @@ unsigned CudaState::blocks(int64_t wanted) const {
 }
 
 void* CudaState::scratch(Scratch purpose, size_t bytes) {
-  Storage& storage = scratch_[static_cast<size_t>(purpose)];
-  if (!storage.data() || storage.bytes() < bytes) {
-    storage = Storage();  // first, so that both need not fit
-    storage = allocate_on_device(std::max(bytes, smallest_scratch));
-  }
-  return storage.data();
+  return at_least(bytes, scratch_[static_cast<size_t>(purpose)]);
 }
 
 const float* CudaState::zeros(int64_t count) {
@@ -92,29 +102,38 @@ const float* CudaState::zeros(int64_t count) {
   return data;
 }
 
+// Its memory is free once what lay there has been taken.
+CudaState::Staging& CudaState::next_staging() {
+  Staging& staging = staging_[next_staging_];
+  next_staging_ = (next_staging_ + 1) % staging_.size();
+  check(cudaEventSynchronize(staging.taken), "an upload");
+  return staging;
+}
+
 void CudaState::upload(const void* host, size_t bytes, void* device) {
   for (size_t done = 0; done < bytes; done += staging_bytes) {
     const size_t part = std::min(staging_bytes, bytes - done);
-    Staging& staging = staging_[next_staging_];
-    next_staging_ = (next_staging_ + 1) % staging_.size();
-    check(cudaEventSynchronize(staging.free), "an upload");
-    std::memcpy(staging.data, static_cast<const std::byte*>(host) + done, part);
-    check(cudaMemcpyAsync(static_cast<std::byte*>(device) + done, staging.data, part, cudaMemcpyHostToDevice, stream_),
+    Staging& staging = next_staging();
+    void* waiting = at_least(part, staging.device);
+    std::memcpy(staging.host, static_cast<const std::byte*>(host) + done, part);
+    check(cudaMemcpyAsync(waiting, staging.host, part, cudaMemcpyHostToDevice, copies_), "an upload");
+    check(cudaEventRecord(staging.arrived, copies_), "an upload");
+    check(cudaStreamWaitEvent(stream_, staging.arrived), "an upload");
+    check(cudaMemcpyAsync(static_cast<std::byte*>(device) + done, waiting, part, cudaMemcpyDeviceToDevice, stream_),
           "an upload");
-    check(cudaEventRecord(staging.free, stream_), "an upload");
+    check(cudaEventRecord(staging.taken, stream_), "an upload");
   }
 }
 
 void CudaState::download(const void* device, size_t bytes, void* host) {
   for (size_t done = 0; done < bytes; done += staging_bytes) {
     const size_t part = std::min(staging_bytes, bytes - done);
-    Staging& staging = staging_[next_staging_];
-    next_staging_ = (next_staging_ + 1) % staging_.size();
-    check(cudaMemcpyAsync(staging.data, static_cast<const std::byte*>(device) + done, part, cudaMemcpyDeviceToHost,
+    const Staging& staging = next_staging();
+    check(cudaMemcpyAsync(staging.host, static_cast<const std::byte*>(device) + done, part, cudaMemcpyDeviceToHost,
                           stream_),
           "a download");
     check(cudaStreamSynchronize(stream_), "a kernel or download");
-    std::memcpy(static_cast<std::byte*>(host) + done, staging.data, part);
+    std::memcpy(static_cast<std::byte*>(host) + done, staging.host, part);
   }
 }
 

@@ -1,4 +1,4 @@
-// CudaState: what the CUDA kernels keep between calls: stream, device scratch, pinned staging, library handles.
+// CudaState: what the CUDA kernels keep between calls: streams, device scratch, pinned staging, library handles.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -45,12 +45,15 @@ class CudaState {
     weight_gradient,
     rounded,
     rounded_message,
+    head_pointers,
     count
   };
   void* scratch(Scratch purpose, size_t bytes);
   const float* zeros(int64_t count);  // device memory that holds this many zeros
 
-  // Copies through pinned memory: the host goes on while an upload still runs.
+  // Copies through pinned memory. An upload crosses the bus on a stream of its own, beside whatever computes, and waits
+  // on the device until the stream of the kernels takes it: it is ordered like any kernel, but neither the host nor the
+  // bus waits for what was queued before.
   void upload(const void* host, size_t bytes, void* device);
   void download(const void* device, size_t bytes, void* host);
 
@@ -59,14 +62,17 @@ class CudaState {
 
  private:
   struct Staging {
-    void* data = nullptr;
-    cudaEvent_t free = nullptr;  // recorded behind the last copy from here
+    void* host = nullptr;  // pinned
+    Storage device;
+    cudaEvent_t arrived = nullptr;  // on the stream of copies: the bytes are in `device`
+    cudaEvent_t taken = nullptr;    // on the stream of kernels: they are where they belong
   };
+  Staging& next_staging();
 
   CudaOptions options_;
   cudaDeviceProp properties_{};
-  cudaStream_t stream_ = nullptr;
-  std::array<Staging, 2> staging_;
+  cudaStream_t stream_ = nullptr, copies_ = nullptr;
+  std::array<Staging, 4> staging_;  // together a batch of 32 images
   size_t next_staging_ = 0;
   std::array<Storage, static_cast<size_t>(Scratch::count)> scratch_;
   std::unique_ptr<CublasState, FreeCublas> cublas_;

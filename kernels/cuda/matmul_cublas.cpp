@@ -1,11 +1,11 @@
 // Matrix products by cuBLAS.
 #include <cublas_v2.h>
 
-#include <algorithm>
 #include <climits>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cuda_state.h"
+#include "kernels/cuda/head_pointers.h"
 #include "runtime/error.h"
 
 namespace hp {
@@ -35,6 +35,7 @@ struct HeadsLayout {
   int64_t image() const { return rows * columns * heads; }
   int64_t head() const { return is_map ? rows * columns : columns; }
   int leading() const { return narrow(is_map ? columns : heads * columns); }
+  HeadsOperand operand(const float* data, int64_t images) const { return {data, images, image(), head()}; }
 };
 
 }  // namespace
@@ -74,8 +75,7 @@ void CudaKernels::matmul(const Matmul& p, const float* a, const float* b, float*
         "matmul");
 }
 
-// A batch of the library has one stride: it holds the heads of an image, or one head of as many images as there are
-// between two places where an operand begins again, whichever takes fewer calls.
+// A batch of the library has one stride, which is enough for the heads of one image; those of several are listed.
 void CudaKernels::heads_matmul(const HeadsMatmul& p, const float* a, const float* b, float* y) {
   const HeadsLayout la{p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k, p.heads, p.map == HeadsMatmul::Map::a};
   const HeadsLayout lb{p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n, p.heads, p.map == HeadsMatmul::Map::b};
@@ -83,20 +83,23 @@ void CudaKernels::heads_matmul(const HeadsMatmul& p, const float* a, const float
   const float zero = 0;
   const int m = narrow(p.m), n = narrow(p.n), k = narrow(p.k);
   const auto type = compute_type(state_->math());
-  const int64_t together = std::min({p.batch, p.a_images, p.b_images});
-  const bool by_head = p.heads < together;
-  for (int64_t image = 0; image < p.batch; image += by_head ? together : 1) {
-    for (int64_t head = 0; head < (by_head ? p.heads : 1); ++head) {
-      const float* left = a + image % p.a_images * la.image() + head * la.head();
-      const float* right = b + image % p.b_images * lb.image() + head * lb.head();
-      check(cublasGemmStridedBatchedEx(
-                state_->cublas().handle(), p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
-                p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k, &p.scale, right, CUDA_R_32F, lb.leading(),
-                by_head ? lb.image() : lb.head(), left, CUDA_R_32F, la.leading(), by_head ? la.image() : la.head(),
-                &zero, y + image * ly.image() + head * ly.head(), CUDA_R_32F, ly.leading(),
-                by_head ? ly.image() : ly.head(), narrow(by_head ? together : p.heads), type, CUBLAS_GEMM_DEFAULT),
-            "heads_matmul");
-    }
+  const auto op_a = p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, op_b = p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+  const cublasHandle_t handle = state_->cublas().handle();
+  if (p.batch == 1) {
+    check(cublasGemmStridedBatchedEx(handle, op_b, op_a, n, m, k, &p.scale, b, CUDA_R_32F, lb.leading(), lb.head(), a,
+                                     CUDA_R_32F, la.leading(), la.head(), &zero, y, CUDA_R_32F, ly.leading(), ly.head(),
+                                     narrow(p.heads), type, CUBLAS_GEMM_DEFAULT),
+          "heads_matmul");
+  } else {
+    const int64_t count = p.batch * p.heads;
+    const float** at = head_pointers(*state_, p.batch, p.heads,
+                                     {la.operand(a, p.a_images), lb.operand(b, p.b_images), ly.operand(y, p.batch)});
+    const auto addresses = [&](int64_t operand) { return reinterpret_cast<const void* const*>(at + operand * count); };
+    const auto results = reinterpret_cast<void* const*>(const_cast<float**>(at + 2 * count));
+    check(cublasGemmBatchedEx(handle, op_b, op_a, n, m, k, &p.scale, addresses(1), CUDA_R_32F, lb.leading(),
+                              addresses(0), CUDA_R_32F, la.leading(), &zero, results, CUDA_R_32F, ly.leading(),
+                              narrow(count), type, CUBLAS_GEMM_DEFAULT),
+          "heads_matmul");
   }
   if (p.softmax) softmax({p.batch * p.heads * p.m, p.n}, y, y);
 }

@@ -5,13 +5,17 @@
 #include "tests/cuda_host/device.h"
 #include "tests/cuda_host/tensor_cores.h"
 
+struct cublasContext {
+  cudaStream_t stream = nullptr;
+};
+
 namespace {
 
 struct Matrix {
   const float* data;
   bool transposed;
   int leading;
-  long long stride;
+  Matrix from(const float* begin) const { return {begin, transposed, leading}; }
   // Element (row, column) of op(matrix), which is stored by columns.
   float at(int row, int column) const {
     return transposed ? data[column + static_cast<size_t>(row) * leading]
@@ -29,6 +33,17 @@ struct Product {
 cuda_host::Mantissa mantissa_of(cublasComputeType_t type) {
   if (type == CUBLAS_COMPUTE_32F_FAST_16BF) return cuda_host::Mantissa::bf16;
   return type == CUBLAS_COMPUTE_32F_FAST_TF32 ? cuda_host::Mantissa::tf32 : cuda_host::Mantissa::fp32;
+}
+
+Product product_of(int m, int n, int k, const void* alpha, const void* beta, int leading, cublasComputeType_t type) {
+  return {m, n, k, *static_cast<const float*>(alpha), *static_cast<const float*>(beta), leading, mantissa_of(type)};
+}
+
+// The library's own checks.
+bool fits(const Product& p, const Matrix& a, const Matrix& b, int batch) {
+  const int rows_a = a.transposed ? p.k : p.m, rows_b = b.transposed ? p.n : p.k;
+  return p.m >= 0 && p.n >= 0 && p.k >= 0 && batch >= 0 && a.leading >= std::max(1, rows_a) &&
+         b.leading >= std::max(1, rows_b) && p.leading >= std::max(1, p.m);
 }
 
 void multiply(const Product& p, const Matrix& a, const Matrix& b, float* c) {
@@ -57,36 +72,49 @@ const char* cublasGetStatusString(cublasStatus_t status) {
 }
 
 cublasStatus_t cublasCreate(cublasHandle_t* handle) {
-  *handle = nullptr;
+  *handle = new cublasContext;
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasDestroy(cublasHandle_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasDestroy(cublasHandle_t handle) {
+  delete handle;
+  return CUBLAS_STATUS_SUCCESS;
+}
 
-cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream) {
+  handle->stream = stream;
+  return CUBLAS_STATUS_SUCCESS;
+}
 
-cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n,
-                                          int k, const void* alpha, const void* a, cudaDataType, int lda,
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m,
+                                          int n, int k, const void* alpha, const void* a, cudaDataType, int lda,
                                           long long stride_a, const void* b, cudaDataType, int ldb, long long stride_b,
                                           const void* beta, void* c, cudaDataType, int ldc, long long stride_c,
                                           int batch, cublasComputeType_t type, cublasGemmAlgo_t) {
-  const bool transpose_a = op_a == CUBLAS_OP_T, transpose_b = op_b == CUBLAS_OP_T;
-  const int rows_a = transpose_a ? k : m, rows_b = transpose_b ? n : k;
-  // The library's own checks.
-  if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < std::max(1, rows_a) || ldb < std::max(1, rows_b) ||
-      ldc < std::max(1, m)) {
-    return CUBLAS_STATUS_INVALID_VALUE;
-  }
-  const Product product{
-      m, n, k, *static_cast<const float*>(alpha), *static_cast<const float*>(beta), ldc, mantissa_of(type)};
-  const Matrix first{static_cast<const float*>(a), transpose_a, lda, stride_a};
-  const Matrix second{static_cast<const float*>(b), transpose_b, ldb, stride_b};
-  cuda_host::enqueue([=] {
+  const Product product = product_of(m, n, k, alpha, beta, ldc, type);
+  const Matrix first{static_cast<const float*>(a), op_a == CUBLAS_OP_T, lda};
+  const Matrix second{static_cast<const float*>(b), op_b == CUBLAS_OP_T, ldb};
+  if (!fits(product, first, second, batch)) return CUBLAS_STATUS_INVALID_VALUE;
+  cuda_host::enqueue(handle->stream, [=] {
     for (int i = 0; i < batch; ++i) {
-      Matrix left = first, right = second;
-      left.data += i * left.stride;
-      right.data += i * right.stride;
-      multiply(product, left, right, static_cast<float*>(c) + i * stride_c);
+      multiply(product, first.from(first.data + i * stride_a), second.from(second.data + i * stride_b),
+               static_cast<float*>(c) + i * stride_c);
+    }
+  });
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasGemmBatchedEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n,
+                                   int k, const void* alpha, const void* const a[], cudaDataType, int lda,
+                                   const void* const b[], cudaDataType, int ldb, const void* beta, void* const c[],
+                                   cudaDataType, int ldc, int batch, cublasComputeType_t type, cublasGemmAlgo_t) {
+  const Product product = product_of(m, n, k, alpha, beta, ldc, type);
+  const Matrix first{nullptr, op_a == CUBLAS_OP_T, lda}, second{nullptr, op_b == CUBLAS_OP_T, ldb};
+  if (!fits(product, first, second, batch)) return CUBLAS_STATUS_INVALID_VALUE;
+  cuda_host::enqueue(handle->stream, [=] {  // the addresses lie in device memory
+    for (int i = 0; i < batch; ++i) {
+      multiply(product, first.from(static_cast<const float*>(a[i])), second.from(static_cast<const float*>(b[i])),
+               static_cast<float*>(c[i]));
     }
   });
   return CUBLAS_STATUS_SUCCESS;

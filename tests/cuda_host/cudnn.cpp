@@ -6,6 +6,9 @@
 #include "tests/cuda_host/device.h"
 #include "tests/cuda_host/tensor_cores.h"
 
+struct cudnnContext {
+  cudaStream_t stream = nullptr;
+};
 struct cudnnTensorStruct {
   int n = 0, c = 0, h = 0, w = 0;
   size_t count() const { return static_cast<size_t>(n) * c * h * w; }
@@ -145,11 +148,17 @@ const char* cudnnGetErrorString(cudnnStatus_t status) {
 }
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
-  *handle = nullptr;
+  *handle = new cudnnContext;
   return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnDestroy(cudnnHandle_t) { return CUDNN_STATUS_SUCCESS; }
-cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
+  delete handle;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
+  handle->stream = stream;
+  return CUDNN_STATUS_SUCCESS;
+}
 cudnnStatus_t cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t* d) { return create(d); }
 cudnnStatus_t cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t d) { return destroy(d); }
 cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t* d) { return create(d); }
@@ -233,14 +242,15 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, cudn
   return workspace(bytes);
 }
 
-cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t, const void* alpha, cudnnTensorDescriptor_t xd, const void* x,
-                                      cudnnFilterDescriptor_t wd, const void* w, cudnnConvolutionDescriptor_t cd,
-                                      cudnnConvolutionFwdAlgo_t algorithm, void* scratch, size_t scratch_bytes,
-                                      const void* beta, cudnnTensorDescriptor_t yd, void* y) {
+cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t xd,
+                                      const void* x, cudnnFilterDescriptor_t wd, const void* w,
+                                      cudnnConvolutionDescriptor_t cd, cudnnConvolutionFwdAlgo_t algorithm,
+                                      void* scratch, size_t scratch_bytes, const void* beta, cudnnTensorDescriptor_t yd,
+                                      void* y) {
   const Convolution p{*xd, *yd, *wd, *cd};
   if (!p.fits() || !scratch || scratch_bytes < 64 || number(alpha) != 1) return CUDNN_STATUS_BAD_PARAM;
   use(algorithm);
-  cuda_host::enqueue([=, keep = number(beta)] {
+  cuda_host::enqueue(handle->stream, [=, keep = number(beta)] {
     scale(static_cast<float*>(y), p.y.count(), keep);
     forward(p, x, w, static_cast<float*>(y));
   });
@@ -249,7 +259,7 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t, const void* alpha, cudnnTen
 
 // As in cuDNN's own tables, not every shape is supported: here dilated ones are not, so that callers have another way.
 cudnnStatus_t cudnnConvolutionBiasActivationForward(
-    cudnnHandle_t, const void* alpha1, cudnnTensorDescriptor_t xd, const void* x, cudnnFilterDescriptor_t wd,
+    cudnnHandle_t handle, const void* alpha1, cudnnTensorDescriptor_t xd, const void* x, cudnnFilterDescriptor_t wd,
     const void* w, cudnnConvolutionDescriptor_t cd, cudnnConvolutionFwdAlgo_t algorithm, void* scratch,
     size_t scratch_bytes, const void* alpha2, cudnnTensorDescriptor_t zd, const void* z, cudnnTensorDescriptor_t bias_d,
     const void* bias, cudnnActivationDescriptor_t activation, cudnnTensorDescriptor_t yd, void* y) {
@@ -260,7 +270,7 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(
     return CUDNN_STATUS_BAD_PARAM;
   }
   if (algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM) return CUDNN_STATUS_NOT_SUPPORTED;
-  cuda_host::enqueue([=, share = number(alpha2), mode = activation->mode] {
+  cuda_host::enqueue(handle->stream, [=, share = number(alpha2), mode = activation->mode] {
     auto* out = static_cast<float*>(y);
     const auto* addend = static_cast<const float*>(z);
     std::vector<float> sums(p.y.count());
@@ -273,14 +283,15 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(
   return CUDNN_STATUS_SUCCESS;
 }
 
-cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t, const void* alpha, cudnnFilterDescriptor_t wd, const void* w,
-                                           cudnnTensorDescriptor_t yd, const void* dy, cudnnConvolutionDescriptor_t cd,
-                                           cudnnConvolutionBwdDataAlgo_t algorithm, void* scratch, size_t scratch_bytes,
-                                           const void* beta, cudnnTensorDescriptor_t xd, void* dx) {
+cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alpha, cudnnFilterDescriptor_t wd,
+                                           const void* w, cudnnTensorDescriptor_t yd, const void* dy,
+                                           cudnnConvolutionDescriptor_t cd, cudnnConvolutionBwdDataAlgo_t algorithm,
+                                           void* scratch, size_t scratch_bytes, const void* beta,
+                                           cudnnTensorDescriptor_t xd, void* dx) {
   const Convolution p{*xd, *yd, *wd, *cd};
   if (!p.fits() || !scratch || scratch_bytes < 64 || number(alpha) != 1) return CUDNN_STATUS_BAD_PARAM;
   use(algorithm);
-  cuda_host::enqueue([=, keep = number(beta)] {
+  cuda_host::enqueue(handle->stream, [=, keep = number(beta)] {
     auto* out = static_cast<float*>(dx);
     const cuda_host::ProductInput filters(static_cast<const float*>(w), p.w.count(), p.mantissa());
     const cuda_host::ProductInput messages(static_cast<const float*>(dy), p.y.count(), p.mantissa());
@@ -293,7 +304,7 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t, const void* alpha, cud
   return CUDNN_STATUS_SUCCESS;
 }
 
-cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t, const void* alpha, cudnnTensorDescriptor_t xd,
+cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t xd,
                                              const void* x, cudnnTensorDescriptor_t yd, const void* dy,
                                              cudnnConvolutionDescriptor_t cd, cudnnConvolutionBwdFilterAlgo_t algorithm,
                                              void* scratch, size_t scratch_bytes, const void* beta,
@@ -301,7 +312,7 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t, const void* alpha, c
   const Convolution p{*xd, *yd, *wd, *cd};
   if (!p.fits() || !scratch || scratch_bytes < 64 || number(alpha) != 1) return CUDNN_STATUS_BAD_PARAM;
   use(algorithm);
-  cuda_host::enqueue([=, keep = number(beta)] {
+  cuda_host::enqueue(handle->stream, [=, keep = number(beta)] {
     auto* out = static_cast<float*>(dw);
     const cuda_host::ProductInput inputs(static_cast<const float*>(x), p.x.count(), p.mantissa());
     const cuda_host::ProductInput messages(static_cast<const float*>(dy), p.y.count(), p.mantissa());

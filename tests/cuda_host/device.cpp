@@ -3,7 +3,9 @@
 #include <sys/mman.h>
 
 #include <cstdlib>
+#include <deque>
 #include <map>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -17,9 +19,13 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, size)
 #endif
 
-struct CUstream_st {};
+struct CUstream_st {
+  std::deque<std::function<void()>> queue;
+  size_t done = 0;  // pieces of work that have run or were dropped
+};
 struct CUevent_st {
-  size_t work = 0;  // how many pieces of work had been queued when it was recorded
+  cudaStream_t stream = nullptr;
+  size_t work = 0;  // how many pieces of work that stream had been given when the event was recorded
 };
 
 namespace cuda_host {
@@ -110,10 +116,10 @@ class DeviceMemory {
 struct Device {
   Machinery machinery;
   DeviceMemory memory;
-  std::vector<std::function<void()>> queue;
+  CUstream_st null_stream;
+  std::vector<std::unique_ptr<CUstream_st>> streams;  // kept when destroyed, since events may outlive their stream
   std::string error;
-  size_t launches = 0;
-  size_t done = 0;  // pieces of work that have run or were dropped
+  size_t launches = 0, queued = 0;
 };
 
 Device& device() {
@@ -121,39 +127,60 @@ Device& device() {
   return the_device;
 }
 
-cudaError_t run_queue() {
+CUstream_st& stream_of(cudaStream_t stream) { return stream ? *stream : device().null_stream; }
+
+// In order, until so many pieces of work are done. A piece that waits for another stream runs that one's.
+void run_stream(CUstream_st& stream, size_t until) {
+  while (stream.done < until && !stream.queue.empty()) {
+    const std::function<void()> work = std::move(stream.queue.front());
+    stream.queue.pop_front();
+    ++stream.done;
+    work();
+  }
+}
+
+size_t given(const CUstream_st& stream) { return stream.done + stream.queue.size(); }
+
+cudaError_t run_to(CUstream_st& stream, size_t until) {
   Device& self = device();
-  if (self.queue.empty()) return cudaSuccess;
-  const std::vector<std::function<void()>> queue = std::move(self.queue);
-  self.queue.clear();
-  self.done += queue.size();
+  if (stream.done >= until) return cudaSuccess;
   self.memory.protect(true);
   cudaError_t result = cudaSuccess;
   try {
-    for (const std::function<void()>& work : queue) work();
+    run_stream(stream, until);
   } catch (const std::exception& error) {
     self.error = error.what();
     result = cudaErrorLaunchFailure;
+    stream.done = given(stream);
+    stream.queue.clear();
   }
   self.memory.protect(false);
   return result;
 }
 
+cudaError_t run_all_of(CUstream_st& stream) { return run_to(stream, given(stream)); }
+
+cudaError_t run_device() {
+  cudaError_t result = run_all_of(device().null_stream);
+  for (const std::unique_ptr<CUstream_st>& stream : device().streams) {
+    const cudaError_t error = run_all_of(*stream);
+    if (result == cudaSuccess) result = error;
+  }
+  return result;
+}
+
 }  // namespace
 
-void enqueue(std::function<void()> work) {
-  if (machinery().computes) {
-    device().queue.push_back(std::move(work));
-  } else {
-    ++device().done;
-  }
+void enqueue(cudaStream_t stream, std::function<void()> work) {
+  ++device().queued;
+  if (machinery().computes) stream_of(stream).queue.push_back(std::move(work));
 }
 
 Machinery& machinery() { return device().machinery; }
 
 size_t launches() { return device().launches; }
 
-size_t queued() { return device().done + device().queue.size(); }
+size_t queued() { return device().queued; }
 
 cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> thread) {
   const dim3 grid = config.gridDim, block = config.blockDim;
@@ -164,14 +191,16 @@ cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> threa
     return cudaErrorInvalidConfiguration;
   }
   ++device().launches;
-  enqueue([config, thread = std::move(thread)] { machine().run(config, thread); });
+  enqueue(config.stream, [config, thread = std::move(thread)] { machine().run(config, thread); });
   return cudaSuccess;
 }
 
 }  // namespace cuda_host
 
 using cuda_host::device;
-using cuda_host::run_queue;
+using cuda_host::given;
+using cuda_host::run_all_of;
+using cuda_host::stream_of;
 
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
@@ -225,7 +254,7 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
 }
 
 cudaError_t cudaFree(void* data) {
-  const cudaError_t error = run_queue();  // cudaFree waits for the device
+  const cudaError_t error = cuda_host::run_device();  // cudaFree waits for the device
   if (error != cudaSuccess || !data) return error;
   try {
     return device().memory.release(data) ? cudaSuccess : cudaErrorInvalidValue;
@@ -245,7 +274,7 @@ cudaError_t cudaFreeHost(void* data) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (bytes == 0) return cudaSuccess;
@@ -255,28 +284,31 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   if (!device().machinery.computes && kind == cudaMemcpyDeviceToHost) {
     std::fill_n(static_cast<float*>(to), bytes / sizeof(float), 1.0F);
   }
-  cuda_host::enqueue([=] { std::memcpy(to, from, bytes); });
+  cuda_host::enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
 
-cudaError_t cudaMemsetAsync(void* data, int byte, size_t bytes, cudaStream_t) {
+cudaError_t cudaMemsetAsync(void* data, int byte, size_t bytes, cudaStream_t stream) {
   if (bytes != 0 && !device().memory.contains(data)) return cudaErrorInvalidValue;
-  cuda_host::enqueue([=] { std::memset(data, byte, bytes); });
+  cuda_host::enqueue(stream, [=] { std::memset(data, byte, bytes); });
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new CUstream_st;
+  *stream = device().streams.emplace_back(std::make_unique<CUstream_st>()).get();
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  const cudaError_t error = run_queue();
-  delete stream;
-  return error;
-}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) { return run_all_of(stream_of(stream)); }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return run_queue(); }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return run_all_of(stream_of(stream)); }
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (!event->stream) return cudaSuccess;
+  const CUevent_st until = *event;  // as it is now: it may be recorded again
+  stream_of(stream).queue.emplace_back([until] { cuda_host::run_stream(*until.stream, until.work); });
+  return cudaSuccess;
+}
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new CUevent_st;
@@ -288,9 +320,12 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  event->work = cuda_host::queued();
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->stream = &stream_of(stream);
+  event->work = given(*event->stream);
   return cudaSuccess;
 }
 
-cudaError_t cudaEventSynchronize(cudaEvent_t event) { return event->work > device().done ? run_queue() : cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  return event->stream ? cuda_host::run_to(*event->stream, event->work) : cudaSuccess;
+}

@@ -1,17 +1,20 @@
-// The emulated device: memory that only device code may touch, and a queue of work that runs when somebody waits.
+// The emulated device: memory that only device code may touch, and streams of work that runs when somebody waits.
 //
-// Work (launches, copies, library calls) is queued in order and runs at the next synchronising call, so that a host
-// that forgets to wait reads stale data. Device memory is filled with NaN when allocated. Where a test asks for it,
-// device memory is unreadable except while the queue runs: a host loop over device data faults, as it would with a GPU.
+// Work (launches, copies, library calls) is queued in its stream and runs when the host or another stream waits for it,
+// as late as it may: who forgets to wait reads stale data. Device memory is filled with NaN when allocated. Where a
+// test asks for it, device memory is unreadable except while the queue runs: a host loop over device data faults, as it
+// would with a GPU.
 #pragma once
 
 #include <cstddef>
 #include <cstdlib>
 #include <functional>
 
+#include "cuda_runtime.h"
+
 namespace cuda_host {
 
-void enqueue(std::function<void()> work);
+void enqueue(cudaStream_t stream, std::function<void()> work);
 
 // What the next CudaKernels find: tests of what goes wrong set these, and set them back.
 struct Machinery {

@@ -72,6 +72,7 @@ __global__ void two_barriers(float* out) {
 __global__ void unwritten_shared(float* out) { out[threadIdx.x] = dynamic_shared<float>()[threadIdx.x]; }
 __global__ void out_of_bounds(float* out, int n) { out[n + static_cast<int>(threadIdx.x)] = 1; }
 __global__ void misaligned(float* out) { store<4>(Pack<4>{{1, 2, 3, 4}}, out + 1); }
+__global__ void doubled(const float* in, float* out) { out[threadIdx.x] = 2 * in[threadIdx.x]; }
 __global__ void constant(float* out, float value) { out[threadIdx.x] = value; }
 
 // A state, a device array of `count` floats, and the array's values as the device has them.
@@ -172,10 +173,51 @@ TEST_CASE("a host that does not wait reads stale values") {
   Bench bench;
   std::vector<float> host(count, -1);
   launch(bench.state, "constant", {dim3(1), dim3(count)}, constant, bench.data(), 5.0f);
-  check(cudaMemcpyAsync(host.data(), bench.data(), count * sizeof(float), cudaMemcpyDeviceToHost, nullptr), "copy");
+  check(cudaMemcpyAsync(host.data(), bench.data(), count * sizeof(float), cudaMemcpyDeviceToHost, bench.state.stream()),
+        "copy");
   CHECK(host[0] == -1);
   check(cudaStreamSynchronize(bench.state.stream()), "wait");
   CHECK(host[0] == 5);
+}
+
+TEST_CASE("a stream that does not wait for another's copy reads what was there before") {
+  Bench bench;
+  Storage source = allocate_on_device(count * sizeof(float));
+  auto* from = reinterpret_cast<float*>(source.data());
+  const std::vector<float> fives(count, 5);
+  bench.state.upload(std::vector<float>(count, -1).data(), count * sizeof(float), from);
+  check(cudaStreamSynchronize(bench.state.stream()), "wait");
+  cudaStream_t copies = nullptr;
+  cudaEvent_t arrived = nullptr;
+  check(cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking), "stream");
+  check(cudaEventCreateWithFlags(&arrived, cudaEventDisableTiming), "event");
+  check(cudaMemcpyAsync(from, fives.data(), count * sizeof(float), cudaMemcpyHostToDevice, copies), "copy");
+  check(cudaEventRecord(arrived, copies), "event");
+  launch(bench.state, "doubled", {dim3(1), dim3(count)}, doubled, from, bench.data());
+  CHECK(bench.fetch()[7] == -2);
+  check(cudaStreamWaitEvent(bench.state.stream(), arrived), "wait");
+  launch(bench.state, "doubled", {dim3(1), dim3(count)}, doubled, from, bench.data());
+  CHECK(bench.fetch()[7] == 10);
+  check(cudaEventDestroy(arrived), "event");
+  check(cudaStreamDestroy(copies), "stream");
+}
+
+TEST_CASE("uploads wait for no kernel before them, keep their order among kernels, and survive their source") {
+  Bench bench;
+  Storage results = allocate_on_device(size_t{9} * count * sizeof(float));
+  auto* result = reinterpret_cast<float*>(results.data());
+  bool ran = false;
+  cuda_host::enqueue(bench.state.stream(), [&] { ran = true; });
+  for (int i = 0; i < 9; ++i) {  // more than there is staging memory for
+    std::vector<float> host(count, static_cast<float>(i));
+    bench.state.upload(host.data(), count * sizeof(float), bench.data());
+    launch(bench.state, "doubled", {dim3(1), dim3(count)}, doubled, bench.data(), result + i * count);
+    if (i == 2) CHECK(!ran);
+  }
+  CHECK(ran);  // the ring of staging memory was full
+  std::vector<float> values(size_t{9} * count);
+  bench.state.download(result, values.size() * sizeof(float), values.data());
+  for (size_t i = 0; i < values.size(); ++i) CHECK(values[i] == 2 * static_cast<float>(i / count));
 }
 
 TEST_CASE("a copy in the wrong direction and an impossible launch are errors") {

@@ -1,4 +1,4 @@
-// Stand-in for <cublas_v2.h>, for tests: the one matrix product that the project calls, as loops.
+// Stand-in for <cublas_v2.h>, for tests: the matrix products that the project calls, as loops.
 #pragma once
 
 #include "cuda_runtime.h"
@@ -24,3 +24,7 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t, cublasOperation_t, cub
                                           const void* b, cudaDataType, int ldb, long long stride_b, const void* beta,
                                           void* c, cudaDataType, int ldc, long long stride_c, int batch,
                                           cublasComputeType_t, cublasGemmAlgo_t);
+cublasStatus_t cublasGemmBatchedEx(cublasHandle_t, cublasOperation_t, cublasOperation_t, int m, int n, int k,
+                                   const void* alpha, const void* const a[], cudaDataType, int lda,
+                                   const void* const b[], cudaDataType, int ldb, const void* beta, void* const c[],
+                                   cudaDataType, int ldc, int batch, cublasComputeType_t, cublasGemmAlgo_t);
