@@ -13,6 +13,8 @@ namespace {
 // resumed training has the same bits.
 constexpr int64_t steps_between_sums = 25;
 constexpr double seconds_between_reports = 0.5;
+// Ranks wait on the device for so many samples: to fetch those of every step would make the host wait for each.
+constexpr int64_t ranks_kept = 1 << 13;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -40,7 +42,7 @@ TrainingLoop::TrainingLoop(std::vector<Learner> learners, SharedLayer* shared, T
   host_targets_ = Tensor::host({batch, labels.classes()});
   host_labels_ = Tensor::host({batch}, DType::int32);
   device_labels_ = on_device(host_labels_);
-  ranks_ = Tensor::host({batch}, DType::int32);
+  ranks_ = Tensor::host({static_cast<int64_t>(learners_.size()), std::max(batch, ranks_kept)}, DType::int32);
   device_ranks_ = on_device(ranks_);
   for (const Learner& learner : learners_) {
     Tensor& targets = device_targets_[learner.training->loss()];
@@ -94,6 +96,7 @@ void TrainingLoop::resume() {
 void TrainingLoop::save_state() {
   const StateOptions& state = options_.state;
   if (state.file.empty()) return;
+  collect_ranks();
   TrainingState current{state.experiment, at_, {}};
   for (const Learner& learner : learners_) {
     current.learners.push_back(learner.training->state());
@@ -120,6 +123,7 @@ bool TrainingLoop::run_epoch() {
     const size_t begin = static_cast<size_t>(at_.step) * rows;
     run_step(std::span(order).subspan(begin, std::min(rows, order.size() - begin)));
     ++at_.step;
+    if (at_.step == steps_) collect_ranks();
     if (at_.step == steps_ || at_.step % steps_between_sums == 0) collect_losses();
     if (at_.step == steps_ || seconds_since(told_) > seconds_between_reports) tell();
     if (at_.step < steps_ && seconds_since(saved_) > options_.state.seconds) save_state();
@@ -164,14 +168,18 @@ void TrainingLoop::run_part(std::span<const int64_t> rows, float share) {
   if (read.empty()) return;
   const auto count = static_cast<int64_t>(read.size());
   load_targets(read);
+  if (ranked_ + count > ranks_.shape()[1]) collect_ranks();
   if (shared_) {
     const Observed observed(kernels_.observer(), "train/shared layer");
     shared_->forward(device_inputs_.rows(0, count));
   }
   for (size_t i = 0; i < learners_.size(); ++i) {
     accumulate(learners_[i], count, share);
-    if (!labels_.multi_label()) count_right(i, count);
+    if (!labels_.multi_label()) {
+      learners_[i].training->rank_labels(device_labels_.data<int32_t>(), ranks_of(device_ranks_, i) + ranked_);
+    }
   }
+  if (!labels_.multi_label()) ranked_ += count;
   if (shared_) {
     const Observed observed(kernels_.observer(), "train/shared layer");
     shared_->backward();
@@ -210,13 +218,18 @@ void TrainingLoop::load_targets(std::span<const int64_t> rows) {
   upload(host_labels_, device_labels_, count);
 }
 
-void TrainingLoop::count_right(size_t learner, int64_t count) {
-  learners_[learner].training->rank_labels(device_labels_.data<int32_t>(), device_ranks_.data<int32_t>());
-  if (device_ranks_.bytes_begin() != ranks_.bytes_begin()) {
-    kernels_.download(device_ranks_.bytes_begin(), device_ranks_.rows(0, count).bytes(), ranks_.bytes_begin());
+int32_t* TrainingLoop::ranks_of(const Tensor& ranks, size_t learner) const {
+  return ranks.data<int32_t>() + static_cast<int64_t>(learner) * ranks.shape()[1];
+}
+
+void TrainingLoop::collect_ranks() {
+  if (ranked_ == 0) return;
+  for (size_t i = 0; i < learners_.size(); ++i) {
+    int32_t *device = ranks_of(device_ranks_, i), *host = ranks_of(ranks_, i);
+    if (device != host) kernels_.download(device, static_cast<size_t>(ranked_) * sizeof(int32_t), host);
+    at_.tallies[i].right += std::count(host, host + ranked_, 0);
   }
-  const int32_t* ranks = ranks_.data<int32_t>();
-  at_.tallies[learner].right += std::count(ranks, ranks + count, 0);
+  ranked_ = 0;
 }
 
 void TrainingLoop::collect_losses() {
@@ -230,6 +243,7 @@ void TrainingLoop::collect_losses() {
 
 void TrainingLoop::tell() {
   told_ = Clock::now();
+  collect_ranks();
   if (options_.progress) options_.progress(progress());
 }
 

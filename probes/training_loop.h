@@ -50,7 +50,8 @@ class TrainingLoop {
   std::vector<int64_t> load_inputs(std::span<const int64_t> rows);
   void load_targets(std::span<const int64_t> rows);
   void accumulate(const Learner& learner, int64_t count, float share);
-  void count_right(size_t learner, int64_t count);
+  int32_t* ranks_of(const Tensor& ranks, size_t learner) const;
+  void collect_ranks();
   void collect_losses();
   void tell();
   [[noreturn]] void stop_for(const Learner& learner) const;
@@ -64,12 +65,14 @@ class TrainingLoop {
   const Recipe& recipe_;
   Kernels& kernels_;
   const TrainingOptions& options_;
-  Tensor host_inputs_, device_inputs_, host_targets_, host_labels_, device_labels_, ranks_, device_ranks_;
+  Tensor host_inputs_, device_inputs_, host_targets_, host_labels_, device_labels_;
+  Tensor ranks_, device_ranks_;  // of each learner's samples: [learners, samples]
   std::map<LossKind, Tensor> device_targets_;
   std::vector<int64_t> samples_;
   TrainingPosition at_;  // what a state file holds besides the learners
   int64_t steps_ = 0;
   int64_t seen_since_ = 0;  // samples since start_
+  int64_t ranked_ = 0;      // samples whose ranks have not been counted
   double factor_ = 1;
   Clock::time_point start_, saved_, told_;
 };
