@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 
 #include "runtime/error.h"
 
@@ -88,6 +89,21 @@ void AtomicFile::commit() {
           std::strerror(errno));
   ::close(descriptor_);
   descriptor_ = -1;
+}
+
+std::filesystem::path program_file() {
+  // address-address permissions offset device inode path
+  const auto here = reinterpret_cast<uintptr_t>(&program_file);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0, end = 0;
+    const char* last = line.data() + line.size();
+    const auto first = std::from_chars(line.data(), last, begin, 16);
+    if (first.ptr == last || std::from_chars(first.ptr + 1, last, end, 16).ec != std::errc()) continue;
+    const size_t path = line.find('/');
+    if (begin <= here && here < end && path != std::string::npos) return line.substr(path);
+  }
+  fail("[file] /proc/self/maps does not say where the program lies; expected Linux with /proc mounted");
 }
 
 void remove_abandoned(const std::filesystem::path& folder, std::chrono::seconds age) {

@@ -53,6 +53,10 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
+// The file that this code was loaded from: the program, also where it was started as an argument of the dynamic loader
+// (then /proc/self/exe is the loader).
+std::filesystem::path program_file();
+
 // Removes the temporary files that killed processes left in `folder`: nobody has written to them for `age` (the process
 // may live on another machine), and there is no such process here.
 void remove_abandoned(const std::filesystem::path& folder, std::chrono::seconds age = std::chrono::hours(1));

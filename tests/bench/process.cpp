@@ -42,8 +42,6 @@ ProcessResult run_process(const std::vector<std::string>& command) {
   return result;
 }
 
-std::filesystem::path own_program() { return std::filesystem::read_symlink("/proc/self/exe"); }
-
 double peak_memory() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {

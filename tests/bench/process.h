@@ -15,7 +15,6 @@ struct ProcessResult {
 // Runs a program to its end. Throws hp::Error if it cannot be started or ends with another status than 0.
 ProcessResult run_process(const std::vector<std::string>& command);
 
-std::filesystem::path own_program();  // the file of this process
-double peak_memory();                 // bytes of memory that this process held at most (VmHWM)
+double peak_memory();  // bytes of memory that this process held at most (VmHWM)
 
 }  // namespace hp::bench

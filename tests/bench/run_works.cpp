@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "runtime/error.h"
+#include "runtime/file.h"
 #include "tests/bench/process.h"
 #include "tests/bench/run.h"
 
@@ -124,7 +125,7 @@ class WorkRun {
   }
 
   std::vector<std::string> command_of(const WorkSpec& work) {
-    const std::filesystem::path program = own_program();
+    const std::filesystem::path program = program_file();
     if (work.method.empty()) return {program.parent_path() / "hp-run", "--help"};
     if (!file_) file_ = std::make_unique<WeightsFile>(works_, workshop_.model());
     return {program.string(),

@@ -41,7 +41,7 @@ std::vector<int64_t> AugmentedFeatures::read(std::span<const int64_t> rows, floa
   const auto count = static_cast<int64_t>(read.size());
   for (int64_t begin = 0; begin < count; begin += backbone_batch_) {
     const int64_t end = std::min(begin + backbone_batch_, count);
-    Tensor features = extractor_.features(pictures_.rows(begin, end));
+    Tensor features = extractor_.features(extractor_.uploaded(pictures_.rows(begin, end)));
     if (features.count() > (end - begin) * shape_.count()) features = mean_over_positions(kernels_, pool_, features);
     kernels_.download(features.floats(), features.bytes(), out + begin * shape_.count());
   }

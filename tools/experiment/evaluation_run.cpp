@@ -66,7 +66,7 @@ struct MethodNotes {
 // One attribution on one image set.
 struct Task {
   const EvaluationSet& set;
-  const MapSource& source;
+  MapSource& source;
   const AttributionSpec& attribution;
   std::vector<TargetBatch> batches;
   Watch watch;
@@ -107,11 +107,13 @@ class Evaluator {
 
   std::unique_ptr<MapSource> source_of(const EvaluationSet& set) const {
     const int64_t count = std::max<int64_t>(0, set.count());  // 0: all
-    if (set.images.grids) return grid_source(experiment_, run_.run.network, run_.test, run_.probes, set.images, count);
-    return image_source(experiment_, run_.run.network, run_.test, count);
+    const Network& network = run_.run.network;
+    Observer* observer = run_.run.kernels.observer();
+    if (!set.images.grids) return image_source(experiment_, network, run_.test, count, observer);
+    return grid_source(experiment_, network, run_.test, run_.probes, set.images, count, observer);
   }
 
-  Task task_of(const EvaluationSet& set, const MapSource& source, const AttributionSpec& attribution) const {
+  Task task_of(const EvaluationSet& set, MapSource& source, const AttributionSpec& attribution) const {
     const int64_t wanted = set.count(attribution.name);
     const int64_t count = wanted < 0 ? source.size() : std::min(wanted, source.size());
     const std::span<const std::vector<int>> targets(source.targets().data(), static_cast<size_t>(count));
@@ -168,7 +170,7 @@ class Evaluator {
     for (size_t i = earlier; complete && i < task.batches.size(); ++i) {
       complete = !run_.run.cancelled;
       if (!complete) break;
-      const ScoredBatch scored = explain(task, task.batches[i]);
+      const ScoredBatch scored = explain(task, i);
       log.append(scored);
       enter(scored, notes);
       done += std::ssize(task.batches[i].images);
@@ -198,8 +200,10 @@ class Evaluator {
     notes.add(batch);
   }
 
-  ScoredBatch explain(const Task& task, const TargetBatch& batch) {
+  ScoredBatch explain(const Task& task, size_t index) {
+    const TargetBatch& batch = task.batches[index];
     const MapBatch images = task.source.load(batch, session_.context());
+    if (index + 1 < task.batches.size()) task.source.expect(task.batches[index + 1]);
     const bool shown = gallery_.wants(batch);
     const Explanation explanation =
         task.method->explain(session_, images.images, batch.targets, shown ? task.watch : Watch{});
@@ -280,7 +284,7 @@ class Evaluator {
   Gallery gallery_;
   RecordTable records_;
   // Another build may compute other last bits, or more than those.
-  std::string program_ = sha256_of(MappedFile("/proc/self/exe").bytes());
+  std::string program_ = sha256_of(MappedFile(program_file()).bytes());
 };
 
 }  // namespace

@@ -10,17 +10,8 @@ namespace hp {
 
 namespace {
 
-Batch load_images(const SplitData& test, const Network& network, std::vector<int64_t> indices, int workers,
-                  Observer* observer) {
-  LoaderOptions options;
-  options.observer = observer;
-  options.batch = static_cast<int>(indices.size());
-  options.threads = workers;
-  options.unreadable_limit = 0;  // they were readable when their features were computed
-  Loader loader(*test.images, network.preprocess, std::move(indices), options);
-  std::optional<Batch> batch = loader.next();
-  require(batch.has_value(), "[experiment] no image could be read again; expected the files to stay as they were");
-  return std::move(*batch);
+PictureReader reader(const Experiment& experiment, const Network& network, const SplitData& test, Observer* observer) {
+  return {*test.images, network.preprocess, experiment.workers, observer};
 }
 
 Tensor uploaded(const Tensor& host, Context context) {
@@ -43,20 +34,13 @@ std::vector<uint8_t> united(std::span<const Mask> masks, int category) {
 
 class GridSource final : public MapSource {
  public:
-  GridSource(const Experiment& experiment, const Network& network, const SplitData& test, int64_t cells,
-             std::vector<Grid> grids)
-      : experiment_(experiment), network_(network), test_(test), cells_(cells), grids_(std::move(grids)) {
+  GridSource(PictureReader pictures, const SplitData& test, int64_t cells, std::vector<Grid> grids)
+      : MapSource(std::move(pictures)), test_(test), cells_(cells), grids_(std::move(grids)) {
     for (const Grid& grid : grids_) targets_.push_back(grid.labels);
   }
 
-  MapBatch load(const TargetBatch& batch, Context context) const override {
-    std::vector<int64_t> indices;
-    for (int64_t grid : batch.images) {
-      const std::vector<int64_t>& images = grids_[static_cast<size_t>(grid)].images;
-      indices.insert(indices.end(), images.begin(), images.end());
-    }
-    const Batch loaded =
-        load_images(test_, network_, std::move(indices), experiment_.workers, context.kernels.observer());
+  MapBatch load(const TargetBatch& batch, Context context) override {
+    const Batch loaded = pictures_.read(pictures_of(batch));
     MapBatch result{assemble_grids(context, uploaded(loaded.images, context), cells_), {}};
     const size_t count = batch.images.size();
     for (size_t row = 0; row < batch.targets.size(); ++row) {
@@ -72,8 +56,15 @@ class GridSource final : public MapSource {
   }
 
  private:
-  const Experiment& experiment_;
-  const Network& network_;
+  std::vector<int64_t> pictures_of(const TargetBatch& batch) const override {
+    std::vector<int64_t> indices;
+    for (int64_t grid : batch.images) {
+      const std::vector<int64_t>& images = grids_[static_cast<size_t>(grid)].images;
+      indices.insert(indices.end(), images.begin(), images.end());
+    }
+    return indices;
+  }
+
   const SplitData& test_;
   int64_t cells_;
   std::vector<Grid> grids_;
@@ -81,10 +72,10 @@ class GridSource final : public MapSource {
 
 class ImageSource final : public MapSource {
  public:
-  ImageSource(const Experiment& experiment, const Network& network, const SplitData& test, int64_t count)
-      : experiment_(experiment), network_(network), test_(test) {
+  ImageSource(PictureReader pictures, const SplitData& test, uint64_t seed, int64_t count)
+      : MapSource(std::move(pictures)), test_(test) {
     // Listings go class by class: the first images of a permutation by seed show all of them.
-    rows_ = permutation(Random(experiment.seed, "evaluated images"), test.features->size());
+    rows_ = permutation(Random(seed, "evaluated images"), test.features->size());
     // Without boxes, and where they come with the pictures, the labels are the targets.
     const bool by_boxes = test.images->has_boxes() && !test.images->loaded_regions();
     if (count > 0 && count < static_cast<int64_t>(rows_.size())) rows_.resize(static_cast<size_t>(count));
@@ -98,13 +89,8 @@ class ImageSource final : public MapSource {
     }
   }
 
-  MapBatch load(const TargetBatch& batch, Context context) const override {
-    std::vector<int64_t> indices;
-    for (int64_t ordinal : batch.images) indices.push_back(test_.features->sample(rows_[static_cast<size_t>(ordinal)]));
-    const Batch loaded =
-        load_images(test_, network_, std::move(indices), experiment_.workers, context.kernels.observer());
-    require(loaded.samples.size() == batch.images.size(),
-            "[experiment] an image can no longer be read; expected the files to stay as they were");
+  MapBatch load(const TargetBatch& batch, Context context) override {
+    const Batch loaded = pictures_.read(pictures_of(batch));
     MapBatch result{uploaded(loaded.images, context), {}};
     const size_t count = batch.images.size();
     for (size_t row = 0; row < batch.targets.size(); ++row) {
@@ -126,12 +112,14 @@ class ImageSource final : public MapSource {
   }
 
  private:
-  const Item& item(int64_t ordinal) const {
-    return test_.images->item(test_.features->sample(rows_[static_cast<size_t>(ordinal)]));
+  std::vector<int64_t> pictures_of(const TargetBatch& batch) const override {
+    std::vector<int64_t> indices;
+    for (int64_t ordinal : batch.images) indices.push_back(sample(ordinal));
+    return indices;
   }
+  int64_t sample(int64_t ordinal) const { return test_.features->sample(rows_[static_cast<size_t>(ordinal)]); }
+  const Item& item(int64_t ordinal) const { return test_.images->item(sample(ordinal)); }
 
-  const Experiment& experiment_;
-  const Network& network_;
   const SplitData& test_;
   std::vector<int64_t> rows_;  // of the test features, in the order of explaining
 };
@@ -139,7 +127,8 @@ class ImageSource final : public MapSource {
 }  // namespace
 
 std::unique_ptr<MapSource> grid_source(const Experiment& experiment, const Network& network, const SplitData& test,
-                                       const TestedProbes& probes, const ImageSet& set, int64_t count) {
+                                       const TestedProbes& probes, const ImageSet& set, int64_t count,
+                                       Observer* observer) {
   require(!test.labels.multi_label(),
           "[experiment] grids need one label an image; got multi-label data; expected the metric epg there");
   std::vector<Scores> scores;
@@ -156,12 +145,12 @@ std::unique_ptr<MapSource> grid_source(const Experiment& experiment, const Netwo
   for (Grid& grid : grids) {
     for (int64_t& image : grid.images) image = samples[static_cast<size_t>(image)];
   }
-  return std::make_unique<GridSource>(experiment, network, test, set.cells, std::move(grids));
+  return std::make_unique<GridSource>(reader(experiment, network, test, observer), test, set.cells, std::move(grids));
 }
 
 std::unique_ptr<MapSource> image_source(const Experiment& experiment, const Network& network, const SplitData& test,
-                                        int64_t count) {
-  return std::make_unique<ImageSource>(experiment, network, test, count);
+                                        int64_t count, Observer* observer) {
+  return std::make_unique<ImageSource>(reader(experiment, network, test, observer), test, experiment.seed, count);
 }
 
 }  // namespace hp

@@ -117,8 +117,7 @@ Network make_network(Parameters weights, const Experiment& experiment, const Dat
 FeatureExtractor::FeatureExtractor(const Network& network, Kernels& kernels)
     : network_(network), kernels_(kernels), parameters_(on_device(network.folded.parameters, kernels)) {}
 
-Tensor FeatureExtractor::features(const Tensor& images) {
-  const Shape& shape = images.shape();
+SlicedExecutor& FeatureExtractor::executor_for(const Shape& shape) {
   require(shape[1] == network_.shape.height && shape[2] == network_.shape.width,
           "[experiment] images of the wrong size; got {}x{}; expected {}x{}: set data.preprocess", shape[2], shape[1],
           network_.shape.width, network_.shape.height);
@@ -127,9 +126,15 @@ Tensor FeatureExtractor::features(const Tensor& images) {
     executor =
         std::make_unique<SlicedExecutor>(network_.folded.graph.with_batch(shape[0]), parameters_, kernels_, "features");
   }
-  const Tensor input = executor->context().scratch.take(shape);
-  kernels_.upload(images.floats(), images.bytes(), input.floats());
-  return executor->run(input);
+  return *executor;
 }
+
+Tensor FeatureExtractor::uploaded(const Tensor& images) {
+  const Tensor input = executor_for(images.shape()).context().scratch.take(images.shape());
+  kernels_.upload(images.floats(), images.bytes(), input.floats());
+  return input;
+}
+
+Tensor FeatureExtractor::features(const Tensor& images) { return executor_for(images.shape()).run(images); }
 
 }  // namespace hp

@@ -41,10 +41,14 @@ Network load_network(const std::filesystem::path& weights, const nlohmann::json&
 class FeatureExtractor {
  public:
   FeatureExtractor(const Network& network, Kernels& kernels);
-  // images [n, height, width, 3] in host memory -> [n, h, w, channels] on the device, valid until the next call.
+  // Images [n, height, width, 3] from host memory on their way to the device, beside what it computes.
+  Tensor uploaded(const Tensor& images);
+  // images [n, height, width, 3] on the device -> [n, h, w, channels], valid until the next call.
   Tensor features(const Tensor& images);
 
  private:
+  SlicedExecutor& executor_for(const Shape& images);
+
   const Network& network_;
   Kernels& kernels_;
   Parameters parameters_;

@@ -10,21 +10,38 @@ namespace hp {
 
 namespace {
 
+// Readable images of a cache's batch, on the device, with their positions in the data set.
+struct ImageBatch {
+  Tensor images;
+  std::vector<int64_t> indices;
+};
+
 // The images of a cache in the order in which it asks for them, from wherever it starts.
 class BatchReader {
  public:
-  BatchReader(const SplitData& split, const FeatureRun& run) : split_(split), run_(run) {}
+  BatchReader(const SplitData& split, const FeatureRun& run, FeatureExtractor& extractor)
+      : split_(split), run_(run), extractor_(extractor) {}
 
-  // The readable images of begin..end-1 with their positions.
-  Batch read(int64_t begin, int64_t end) {
+  // The readable images of begin..end-1.
+  ImageBatch read(int64_t begin, int64_t end) {
     if (!loader_ || begin != next_) restart(begin);
     next_ = end;
-    if (!waiting_) waiting_ = loader_->next();
+    if (!waiting_) take();
     // A batch without a readable image is passed over by the loader: what comes then belongs to a later call.
     if (!waiting_ || waiting_->indices.front() >= end) return {};
-    Batch batch = std::move(*waiting_);
+    ImageBatch batch = std::move(*waiting_);
     waiting_.reset();
     return batch;
+  }
+
+  // Takes the next batch to the device while it computes the last. What goes wrong is thrown when the batch is read:
+  // the last one's features count.
+  void look_ahead() {
+    try {
+      if (!waiting_) take();
+    } catch (...) {
+      failure_ = std::current_exception();
+    }
   }
 
  private:
@@ -42,18 +59,28 @@ class BatchReader {
       run_.journal.warn(fmt::format("skipped {}: {}", image.id, image.reason));
     };
     waiting_.reset();
+    failure_ = nullptr;
     loader_ = std::make_unique<Loader>(*split_.images, run_.network.preprocess, std::move(indices), options);
+  }
+
+  void take() {
+    if (failure_) std::rethrow_exception(failure_);
+    if (std::optional<Batch> batch = loader_->next()) {
+      waiting_ = ImageBatch{extractor_.uploaded(batch->images), std::move(batch->indices)};
+    }
   }
 
   const SplitData& split_;
   const FeatureRun& run_;
+  FeatureExtractor& extractor_;
   std::unique_ptr<Loader> loader_;
-  std::optional<Batch> waiting_;
+  std::optional<ImageBatch> waiting_;
+  std::exception_ptr failure_;
   int64_t next_ = 0;
 };
 
-FeatureBatch compute_batch(const Batch& batch, int64_t begin, int64_t end, FeatureExtractor& extractor, Context context,
-                           const Shape& map) {
+FeatureBatch compute_batch(const ImageBatch& batch, int64_t begin, int64_t end, FeatureExtractor& extractor,
+                           Context context, const Shape& map) {
   FeatureBatch result;
   result.maps = context.scratch.take({end - begin, map[0], map[1], map[2]});
   std::vector<bool> read(static_cast<size_t>(end - begin), false);
@@ -127,13 +154,15 @@ bool compute_features(SplitData& split, const FeatureRun& run, std::vector<std::
   FeatureExtractor extractor(run.network, run.kernels);
   ArenaPool pool(run.kernels);
   const Context context{run.kernels, pool};
-  BatchReader reader(split, run);
+  BatchReader reader(split, run, extractor);
   const Shape map = run.network.feature_shape();
   FillOptions options;
   options.batch = run.experiment.batch_size;
   options.cancelled = &run.cancelled;
   options.source = [&](int64_t begin, int64_t end) {
-    return compute_batch(reader.read(begin, end), begin, end, extractor, context, map);
+    FeatureBatch features = compute_batch(reader.read(begin, end), begin, end, extractor, context, map);
+    reader.look_ahead();
+    return features;
   };
   options.progress = [&](int64_t done, int64_t) { run.journal.advance(done); };
   run.journal.start(fmt::format("features ({})", split.name), split.images->size(), "images");
