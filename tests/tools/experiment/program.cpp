@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 
 #include "tests/files.h"
@@ -33,7 +34,8 @@ std::string Ran::complaint() const {
 
 Program::Program(const std::filesystem::path& folder, std::vector<std::string> arguments, Limits limits)
     : folder_(folder) {
-  arguments.insert(arguments.begin(), HP_RUN);
+  const char* elsewhere = std::getenv("HP_RUN");  // of tests that were moved after they were built
+  arguments.insert(arguments.begin(), elsewhere ? elsewhere : HP_RUN);
   std::vector<char*> values;
   for (std::string& argument : arguments) values.push_back(argument.data());
   values.push_back(nullptr);
