@@ -30,6 +30,8 @@ for variable in http_proxy https_proxy; do
   [[ -z ${!variable:-} ]] || echo "Acquire::${variable%_proxy}::Proxy \"${!variable}\";" >> "$root/etc/apt/apt.conf.d/90proxy"
 done
 mount -t proc proc "$root/proc" && mounted+=("$root/proc")
+mkdir -p "$root/dev/pts"
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts" && mounted+=("$root/dev/pts")  # tests of progress on a terminal
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm" && mounted+=("$root/dev/shm")
 environment=(HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin)
 if [[ -n ${HP_BARE_CCACHE:-} ]]; then
