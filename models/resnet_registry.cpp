@@ -131,6 +131,8 @@ class Structure {
     const Shape* positions = find(tensors_, "attnpool.positional_embedding");
     const Shape* output = find(tensors_, "attnpool.c_proj.weight");
     if (!positions || positions->rank() != 2 || !output || output->rank() != 2) return;
+    // The mean and at least one position; any numbers may stand in a file.
+    if ((*positions)[0] < 2) return;
     const auto grid = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>((*positions)[0] - 1))));
     kind.side = 32 * grid;
     kind.embedding = (*output)[0];

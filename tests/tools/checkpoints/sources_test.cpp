@@ -193,6 +193,12 @@ TEST_CASE("conversion: sources and the tensors that each drops") {
     CHECK(reason_of(trunk, "visual.attnpool.c_proj.bias") == "attention pool");
     CHECK(file_of(hollow("clip_rn101", "visual.", ""), "state_dict").plan().architecture == "clip_rn101");
   }
+  SUBCASE("an attention pool without positions has no native side") {
+    Hollow tensors = hollow("clip_rn50_w8_r64", "visual.", "");
+    for (HollowTensor& tensor : tensors)
+      if (tensor.name.ends_with("attnpool.positional_embedding")) tensor.size[0] = 0;
+    CHECK(file_of(tensors).refusal() != "converted");
+  }
   SUBCASE("option B shortcuts of akamaster's networks") {
     Hollow tensors = hollow("cifar_resnet20_b", "module.", "module.linear");
     for (HollowTensor& tensor : tensors)
