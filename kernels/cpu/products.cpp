@@ -102,12 +102,12 @@ class Forward {
         if (!part.packed) pack(panel, first, count, own);
         const float* right = part.packed ? part.packed + (panel * terms_ + first) * product_columns : own;
         float* to = sums + (panel - part.first_panel) * product_columns;
-        for (int64_t row = 0; row < rows; row += product_rows) {
-          for_pieces(0, count, terms_at_once, [&](int64_t term, int64_t terms) {
+        for_pieces(0, count, terms_at_once, [&](int64_t term, int64_t terms) {
+          for (int64_t row = 0; row < rows; row += product_rows) {
             inner_.multiply(terms, left + row * left_row + term, left_row, right + term * product_columns,
                             first + term > 0, to + row * width, width);
-          });
-        }
+          }
+        });
       }
     });
     const int64_t filter = part.first_panel * product_columns, columns = std::min(width, filters_ - filter);
