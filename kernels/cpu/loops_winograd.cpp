@@ -100,6 +100,19 @@ inline void for_tiles(const WinogradMap& map, int64_t first, int64_t count, F f)
   }
 }
 
+enum Use { to_read, to_write };
+
+// A tile's 4x4 positions. Each tile asks for what the one below will need first, a row of tiles ahead: more streams
+// than the processor follows by itself.
+template <Use use>
+inline void prefetch_tile(const WinogradMap& map, const float* first) {
+#pragma GCC unroll 4
+  for (int64_t y = 0; y < 4; ++y) {
+#pragma GCC unroll 4
+    for (int64_t x = 0; x < 4; ++x) __builtin_prefetch(first + (y * map.width + x) * map.channels, use);
+  }
+}
+
 // The size x size vectors at (top, left), row and column apart, zero outside of the map.
 template <int size>
 void copy_window(const WinogradMap& map, const float* corner, int64_t top, int64_t left, float* window) {
@@ -119,6 +132,7 @@ inline void transform_window(const WinogradMap& map, const float* image, int64_t
   const int64_t row = inside ? map.width * map.channels : size * lanes, column = inside ? map.channels : lanes;
   for (int64_t channel = 0; channel < map.channels; channel += lanes) {
     const float* corner = image + (top * map.width + left) * map.channels + channel;
+    prefetch_tile<to_read>(map, corner + (size * map.width + size / 2 - 2) * map.channels);
     alignas(64) float window[size * size * lanes];
     if (!inside) {
       copy_window<size>(map, corner, top, left, window);
@@ -153,6 +167,7 @@ void transform_output(const WinogradMap& map, int64_t first, int64_t count, int6
     const int64_t rows = map.height - 4 * tile.y, columns = map.width - 4 * tile.x;
     for (int64_t channel = 0; channel < map.channels; channel += lanes) {
       const float* from = m + number * map.channels + channel;
+      prefetch_tile<to_write>(map, y + corner + 4 * row + channel);
       both_ways<6, 4>([=](int i, int j) { return load(from + (6 * i + j) * stride); }, output_line,
                       [&](int i, int j, Vector value) {
                         if (i >= rows || j >= columns) return;
