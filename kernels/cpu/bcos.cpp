@@ -28,14 +28,52 @@ void for_windows(int64_t position, int64_t taps, int64_t outputs, const Conv2d& 
   }
 }
 
-// The inputs along one axis that the window of `output` holds: f(input index).
-template <class F>
-void for_taps(int64_t output, int64_t taps, int64_t inputs, const Conv2d& shape, F&& f) {
-  for (int64_t tap = 0; tap < taps; ++tap) {
-    const int64_t position = output * shape.stride + tap * shape.dilation - shape.padding;
-    if (position >= 0 && position < inputs) f(position);
+// Norms of windows, of a strip of output lines of one image: squares are summed per pixel and group first, then down
+// the windows' rows, then along them.
+class WindowNorms {
+ public:
+  WindowNorms(const BcosLoops& inner, const Conv2d& shape, double inside, double outside)
+      : inner_(inner), shape_(shape), inside_(inside), outside_(outside) {}
+
+  // Doubles of scratch memory.
+  int64_t scratch() const { return shape_.height * row() + padded() + shape_.out_width() * shape_.groups; }
+
+  void run(const float* image, int64_t first, int64_t last, double* scratch, float* n) const {
+    double *line = scratch + shape_.height * row(), *sums = line + padded();
+    const int64_t margin = shape_.padding * shape_.groups, results = shape_.out_width() * shape_.groups;
+    const int64_t top = std::max<int64_t>(0, first * shape_.stride - shape_.padding);
+    const int64_t below =
+        (last - 1) * shape_.stride - shape_.padding + (shape_.kernel_height - 1) * shape_.dilation + 1;
+    const int64_t rows = std::max<int64_t>(0, std::min(below, shape_.height) - top);
+    const int64_t columns = shape_.channels / shape_.groups;
+    inner_.square_sums(rows * row(), columns, image + top * row() * columns, scratch + top * row());
+    for (int64_t output = first; output < last; ++output, n += results) {
+      std::fill_n(line, padded(), 0.0);
+      for (int64_t tap = 0; tap < shape_.kernel_height; ++tap) {
+        const int64_t y = output * shape_.stride + tap * shape_.dilation - shape_.padding;
+        if (y >= 0 && y < shape_.height) inner_.add(1, row(), row(), scratch + y * row(), line + margin);
+      }
+      std::fill_n(sums, results, 0.0);
+      const bool dense = shape_.stride == 1;
+      for (int64_t tap = 0; tap < shape_.kernel_width; ++tap) {
+        const double* from = line + tap * shape_.dilation * shape_.groups;
+        if (dense)
+          inner_.add(1, results, results, from, sums);
+        else
+          inner_.add(shape_.out_width(), shape_.groups, shape_.stride * shape_.groups, from, sums);
+      }
+      inner_.norms(results, inside_, outside_, sums, n);
+    }
   }
-}
+
+ private:
+  int64_t row() const { return shape_.width * shape_.groups; }
+  int64_t padded() const { return (shape_.width + 2 * shape_.padding) * shape_.groups; }
+
+  const BcosLoops& inner_;
+  const Conv2d& shape_;
+  double inside_, outside_;
+};
 
 }  // namespace
 
@@ -56,34 +94,28 @@ void CpuKernels::unit_rows_vjp(Rows shape, int targets, const float* x, const fl
   });
 }
 
-// x is read once: squares are summed per pixel and group first, then over the windows.
 void CpuKernels::patch_norms(const Conv2d& shape, float inside, float outside, const float* x, float* n) {
   const BcosLoops& inner = loops_for<BcosLoops>(isa_);
   const int64_t groups = shape.groups, columns = shape.channels / groups, rows = pixels_in(shape) * groups;
-  const auto norm = [=](double sum) { return static_cast<float>(std::sqrt(sum + inside) + outside); };
-  const bool pointwise = is_pointwise(shape);
-  auto* squares =
-      static_cast<double*>(dnnl_->scratch(DnnlState::Scratch::squares, sizeof(double) * static_cast<size_t>(rows)));
-  parallel_for(threads_, rows, row_grain(columns), [&](int64_t begin, int64_t end) {
-    inner.square_sums(end - begin, columns, x + begin * columns, squares + begin);
-    for (int64_t row = begin; row < end && pointwise; ++row) n[row] = norm(squares[row]);
-  });
-  if (pointwise) return;
-  const int64_t height = shape.out_height(), width = shape.out_width(), taps = shape.kernel_height * shape.kernel_width;
-  parallel_for(threads_, shape.batch * height, row_grain(width * groups * taps), [&](int64_t begin, int64_t end) {
-    std::vector<double> sums(static_cast<size_t>(groups));
-    for (int64_t line = begin; line < end; ++line) {
-      const double* image = squares + line / height * shape.height * shape.width * groups;
-      for (int64_t column = 0; column < width; ++column) {
-        std::fill(sums.begin(), sums.end(), 0.0);
-        for_taps(line % height, shape.kernel_height, shape.height, shape, [&](int64_t i) {
-          for_taps(column, shape.kernel_width, shape.width, shape, [&](int64_t j) {
-            for (int64_t g = 0; g < groups; ++g) sums[g] += image[(i * shape.width + j) * groups + g];
-          });
-        });
-        for (int64_t g = 0; g < groups; ++g) n[(line * width + column) * groups + g] = norm(sums[g]);
-      }
-    }
+  const auto scratch = [&](int64_t doubles) {
+    return static_cast<double*>(dnnl_->scratch(DnnlState::Scratch::squares, sizeof(double) * doubles));
+  };
+  if (is_pointwise(shape)) {
+    double* squares = scratch(rows);
+    return parallel_for(threads_, rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+      inner.square_sums(end - begin, columns, x + begin * columns, squares + begin);
+      inner.norms(end - begin, inside, outside, squares + begin, n + begin);
+    });
+  }
+  const WindowNorms norms(inner, shape, inside, outside);
+  const int64_t height = shape.out_height(), lines = shape.batch * height, image = rows / shape.batch * columns;
+  const int64_t grain = row_grain(shape.stride * shape.width * shape.channels);
+  double* own = scratch(chunk_count(threads_, lines, grain) * norms.scratch());
+  parallel_chunks(threads_, lines, grain, [&](int chunk, int64_t begin, int64_t end) {
+    for_periods(begin, end, height, [&](int64_t line, int64_t first, int64_t count) {
+      norms.run(x + line / height * image, first, first + count, own + chunk * norms.scratch(),
+                n + line * shape.out_width() * groups);
+    });
   });
 }
 

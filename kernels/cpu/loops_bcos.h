@@ -10,6 +10,10 @@ namespace hp {
 // Formulas: runtime/kernels.h. Sums are in double precision.
 struct BcosLoops {
   void (*square_sums)(int64_t rows, int64_t columns, const float* x, double* sums);
+  // sums[row, i] += x[row * step + i]
+  void (*add)(int64_t rows, int64_t columns, int64_t step, const double* x, double* sums);
+  // y = sqrt(squares + inside) + outside
+  void (*norms)(int64_t n, double inside, double outside, const double* squares, float* y);
   // y = factor[row] x
   void (*scale_rows)(int64_t rows, int64_t columns, const float* factor, const float* x, float* y);
   void (*unit_rows)(int64_t rows, int64_t columns, const float* x, float* y);

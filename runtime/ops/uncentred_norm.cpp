@@ -21,11 +21,10 @@ Tensor no_mean(Context context, int64_t columns) {
   return zeros;
 }
 
+// A diagonal matrix, which is its own adjoint.
 void normalise(Context context, float epsilon, const Tensor& x, const float* variance, const Operand& weight,
                Tensor out) {
-  const Rows rows = rows_for(x, weight);
-  const Tensor mean = no_mean(context, rows.columns);
-  context.kernels.batch_norm(rows, epsilon, x.floats(), mean.floats(), variance, weight.data(), nullptr, out.floats());
+  context.kernels.batch_norm_vjp(rows_for(x, weight), 1, epsilon, variance, weight.data(), x.floats(), out.floats());
 }
 
 // The gradients of variance (row 1 of the kernel's) or weight (row 2).
