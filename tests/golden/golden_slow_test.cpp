@@ -16,5 +16,8 @@ TEST_CASE("golden: resnet50 LRP") { check_lrp("resnet50"); }
 TEST_CASE("golden: B-cos ResNet-50 as large as it is published") { check_formula_family("bcos_resnet50_full"); }
 TEST_CASE("golden: CLIP's ResNet-50 as large as it is published") { check_formula_family("clip_rn50_full"); }
 TEST_CASE("golden: vit_b_16 as large as it is published") { check_vit("vit_b_16_full_224x224"); }
+TEST_CASE("golden: DINO's ViT-S/8 as large as it is published, also for 480 x 320") {
+  for (const char* name : {"dino_vits8_full_224x224", "dino_vits8_full_480x320"}) check_vit(name);
+}
 TEST_CASE("golden: CLIP's ViT-B/32 as large as it is published") { check_vit("clip_vit_b_32_full_224x224"); }
 TEST_CASE("golden: the B-cos SimpleViT-B as large as it is published") { check_vit("bcos_simple_vit_b_full_224x224"); }
