@@ -65,7 +65,7 @@ DnnlCall& find_or_make(DnnlState& dnnl, const HeadsKey& key) {
 
 // Rows of all heads of an image whose softmax finds them in the cache that the product has left them in.
 int64_t rows_in_cache(const HeadsMatmul& p) {
-  constexpr int64_t cached_floats = int64_t{1} << 18, fewest = 32;
+  constexpr int64_t cached_floats = int64_t{1} << 20, fewest = 32;
   return std::clamp(cached_floats / std::max<int64_t>(1, p.heads * p.n), std::min(fewest, p.m), p.m);
 }
 
