@@ -60,14 +60,14 @@ void unit_rows_vjp(int64_t rows, int64_t columns, const float* x, const float* d
 void bcos_scale(int64_t rows, int64_t columns, float exponent, const float* u, const float* n, const float* v,
                 float* y) {
   for (int64_t row = 0; row < rows; ++row, u += columns, v += columns, y += columns) {
-    const float inverse = 1.0f / n[row];
+    const float norm = n[row];
     if (exponent == 1.0f) {
 #pragma omp simd
-      for (int64_t i = 0; i < columns; ++i) y[i] = __builtin_fabsf(u[i]) * inverse * v[i];
+      for (int64_t i = 0; i < columns; ++i) y[i] = __builtin_fabsf(u[i]) / norm * v[i];
     } else {
 #pragma omp simd
       for (int64_t i = 0; i < columns; ++i) {
-        y[i] = power(__builtin_fabsf(u[i]) * inverse + power_epsilon, exponent) * v[i];
+        y[i] = power(__builtin_fabsf(u[i]) / norm + power_epsilon, exponent) * v[i];
       }
     }
   }
@@ -77,14 +77,14 @@ void bcos_scale(int64_t rows, int64_t columns, float exponent, const float* u, c
 void bcos_scale_vjp(int64_t rows, int64_t columns, float exponent, const float* u, const float* n, const float* dy,
                     float* du) {
   for (int64_t row = 0; row < rows; ++row, u += columns, dy += columns, du += columns) {
-    const float inverse = 1.0f / n[row];
+    const float norm = n[row];
     if (exponent == 1.0f) {
 #pragma omp simd
-      for (int64_t i = 0; i < columns; ++i) du[i] = 2.0f * __builtin_fabsf(u[i]) * inverse * dy[i];
+      for (int64_t i = 0; i < columns; ++i) du[i] = 2.0f * __builtin_fabsf(u[i]) / norm * dy[i];
     } else {
 #pragma omp simd
       for (int64_t i = 0; i < columns; ++i) {
-        const float cosine = __builtin_fabsf(u[i]) * inverse, base = cosine + power_epsilon;
+        const float cosine = __builtin_fabsf(u[i]) / norm, base = cosine + power_epsilon;
         du[i] = power(base, exponent) * (1.0f + exponent * (cosine / base)) * dy[i];
       }
     }

@@ -36,7 +36,7 @@ OutputFolder::OutputFolder(std::filesystem::path path) : path_(std::move(path)) 
 void OutputFolder::remove_leftovers() const {
   using std::chrono::seconds;
   remove_abandoned(path_, seconds(0));
-  for (const char* part : {"probes", "scores", "maps", "shift"}) {
+  for (const char* part : {"features", "probes", "scores", "maps", "shift"}) {
     std::error_code error;
     remove_abandoned(path_ / part, seconds(0));
     for (std::filesystem::recursive_directory_iterator entry(path_ / part, error), end; !error && entry != end;
