@@ -115,6 +115,19 @@ TEST_CASE("killed: ten times at random moments, and the results are those of an 
   bench.check_completes();
 }
 
+TEST_CASE("killed: what a run left half-written goes with the next one, wherever it lies") {
+  Bench bench;
+  bench.make_whole();
+  bench.check_completes();
+  std::vector<fs::path> folders{bench.output()};
+  for (const auto& entry : fs::recursive_directory_iterator(bench.output()))
+    if (entry.is_directory()) folders.push_back(entry.path());
+  CHECK(folders.size() > 5);
+  for (const fs::path& folder : folders)
+    write_file(folder / "results.csv.partial-2147483600-0", "");  // no such process
+  bench.check_completes();
+}
+
 TEST_CASE("killed: while the maps are scored, and no batch is scored twice") {
   Bench bench;
   bench.make_whole();
