@@ -54,13 +54,9 @@ class WindowNorms {
         if (y >= 0 && y < shape_.height) inner_.add(1, row(), row(), scratch + y * row(), line + margin);
       }
       std::fill_n(sums, results, 0.0);
-      const bool dense = shape_.stride == 1;
       for (int64_t tap = 0; tap < shape_.kernel_width; ++tap) {
-        const double* from = line + tap * shape_.dilation * shape_.groups;
-        if (dense)
-          inner_.add(1, results, results, from, sums);
-        else
-          inner_.add(shape_.out_width(), shape_.groups, shape_.stride * shape_.groups, from, sums);
+        inner_.add(shape_.out_width(), shape_.groups, shape_.stride * shape_.groups,
+                   line + tap * shape_.dilation * shape_.groups, sums);
       }
       inner_.norms(results, inside_, outside_, sums, n);
     }

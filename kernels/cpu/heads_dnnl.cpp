@@ -63,7 +63,8 @@ DnnlCall& find_or_make(DnnlState& dnnl, const HeadsKey& key) {
   return dnnl.heads_matmuls.emplace(key, make_heads_matmul(key, dnnl)).first->second;
 }
 
-// Rows of all heads of an image whose softmax finds them in the cache that the product has left them in.
+// Rows of all heads of an image whose softmax finds them in the cache that the product has left them in: the last
+// level's, since each strip packs the other factor anew and shorter ones do it too often.
 int64_t rows_in_cache(const HeadsMatmul& p) {
   constexpr int64_t cached_floats = int64_t{1} << 20, fewest = 32;
   return std::clamp(cached_floats / std::max<int64_t>(1, p.heads * p.n), std::min(fewest, p.m), p.m);

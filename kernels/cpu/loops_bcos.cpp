@@ -22,6 +22,7 @@ void square_sums(int64_t rows, int64_t columns, const float* x, double* sums) {
 }
 
 void add(int64_t rows, int64_t columns, int64_t step, const double* x, double* sums) {
+  if (step == columns) columns *= rows, rows = 1;  // one long row, in whole vectors
   for (int64_t row = 0; row < rows; ++row, x += step, sums += columns) {
 #pragma omp simd
     for (int64_t i = 0; i < columns; ++i) sums[i] += x[i];

@@ -36,6 +36,7 @@ OutputFolder::OutputFolder(std::filesystem::path path) : path_(std::move(path)) 
 void OutputFolder::remove_leftovers() const {
   using std::chrono::seconds;
   remove_abandoned(path_, seconds(0));
+  // A cache of features that several runs share lies in a folder of its own (`features.cache`).
   for (const char* part : {"features", "probes", "scores", "maps", "shift"}) {
     std::error_code error;
     remove_abandoned(path_ / part, seconds(0));

@@ -12,7 +12,8 @@ namespace {
 constexpr std::string_view in_cell =
     "Share of a map's positive evidence that lies in the cell of its class. Higher is better.";
 constexpr std::string_view in_boxes =
-    "Share of a map's positive evidence that lies inside the boxes of its class. Higher is better.";
+    "Share of a map's positive evidence that lies inside the objects of its class, their masks or boxes. Higher is "
+    "better.";
 
 constexpr std::array<MetricWords, 6> known_metrics = {{
     {"gridpg", "GridPG", "GridPG", in_cell, "localises better", "localises worse", true},

@@ -197,7 +197,7 @@ TEST_CASE("conversion: sources and the tensors that each drops") {
     Hollow tensors = hollow("clip_rn50_w8_r64", "visual.", "");
     for (HollowTensor& tensor : tensors)
       if (tensor.name.ends_with("attnpool.positional_embedding")) tensor.size[0] = 0;
-    const Conversion plan = file_of(tensors).plan();  // but the network before it does
+    const Conversion plan = file_of(tensors).plan();  // so it is left out
     CHECK(plan.architecture == "clip_rn50_trunk_w8");
     CHECK(reason_of(plan, "visual.attnpool.positional_embedding") == "attention pool");
   }
