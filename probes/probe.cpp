@@ -177,7 +177,7 @@ Value Probe::build(Graph& graph, Value features) const {
 Head Probe::head(const Shape& features, bool nonnegative, Kernels& kernels) const {
   Graph graph;
   build(graph, graph.input("features", features, nonnegative));
-  Folded folded = fold_batch_norm(graph, parameters);
+  Folded folded = fold_norms(graph, parameters);
   return {spec_.name, std::move(folded.graph), on_device(folded.parameters, kernels)};
 }
 

@@ -28,11 +28,13 @@ struct Rows {
 // kernel_height, kernel_width]; zero padding of `padding` on all four sides. `fast`, for training: a device may compute
 // gradients with fewer products (Winograd: Lavin and Gray 2016), which are about 0, not exactly, where all terms are 0;
 // relevance rules would mind. Of a linear layer no filter's result then depends on the others by a single bit.
+// `smooth`: no ReLU or maximum follows, where a rounding that takes a value over 0 would change every gradient below
+// it; then the same may be done forward and towards the input, also outside of training.
 struct Conv2d {
   int64_t batch = 1, height = 1, width = 1, channels = 1;
   int64_t filters = 1, kernel_height = 1, kernel_width = 1;
   int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
-  bool fast = false;
+  bool fast = false, smooth = false;
   int64_t out_height() const { return (height + 2 * padding - dilation * (kernel_height - 1) - 1) / stride + 1; }
   int64_t out_width() const { return (width + 2 * padding - dilation * (kernel_width - 1) - 1) / stride + 1; }
   int64_t weight_count() const { return filters * (channels / groups) * kernel_height * kernel_width; }
@@ -276,8 +278,9 @@ class Kernels {
 
   // --- B-cos networks (protocol.md 1.2)
   // ------------------------------------------------------------------------------------------------------
-  // y = s u with u the product with unit weights, n the norm of the patch, and s = (|u| / n)^exponent for exponent 1,
-  // (|u| / n + 1e-6)^exponent otherwise (exponent = B - 1); rows = positions * groups, columns = filters of a group
+  // y = s u with u the product with unit weights (or those that a norm is folded into: runtime/fold.h), n the norm of
+  // the patch, and s = |u| / n for exponent 1, (|u| / n + 1e-6)^exponent otherwise (exponent = B - 1); rows = positions
+  // * groups, columns = filters of a group
   // y[row] = x[row] / |x[row]|_2; a row of zeros gives NaN
   virtual void unit_rows(Rows, const float* x, float* y) = 0;
   // dx = (dy - y (y . dy)) / |x|
@@ -288,10 +291,10 @@ class Kernels {
   // dx = x * sum over the windows that hold it of dn / (n - outside), 0 where that root is 0
   virtual void patch_norms_vjp(const Conv2d&, int targets, float outside, const float* x, const float* n,
                                const float* dn, float* dx) = 0;
-  // y = s v, where v (and y) have `targets` times the rows: v = u is the forward pass, v = dy the adjoint with the
-  // scale taken as a constant; y may be v
+  // y = s v + addend, where v, addend and y have `targets` times the rows: v = u is the forward pass, v = dy the
+  // adjoint with the scale taken as a constant; a null addend means 0; y may be v or the addend
   virtual void bcos_scale(Rows, int targets, float exponent, const float* u, const float* n, const float* v,
-                          float* y) = 0;
+                          const float* addend, float* y) = 0;
   // du = dy d(s u)/du, and dn[row] = sum over columns of dy u ds/dn
   virtual void bcos_scale_vjp(Rows, int targets, float exponent, const float* u, const float* n, const float* dy,
                               float* du) = 0;

@@ -146,12 +146,14 @@ void CpuKernels::patch_norms_vjp(const Conv2d& shape, int targets, float outside
 }
 
 void CpuKernels::bcos_scale(Rows shape, int targets, float exponent, const float* u, const float* n, const float* v,
-                            float* y) {
+                            const float* addend, float* y) {
   const BcosLoops& inner = loops_for<BcosLoops>(isa_);
   const int64_t columns = shape.columns;
   parallel_for(threads_, targets * shape.rows, row_grain(columns), [&](int64_t begin, int64_t end) {
     for_periods(begin, end, shape.rows, [&](int64_t row, int64_t phase, int64_t count) {
-      inner.bcos_scale(count, columns, exponent, u + phase * columns, n + phase, v + row * columns, y + row * columns);
+      const float* added = addend ? addend + row * columns : nullptr;
+      inner.bcos_scale(count, columns, exponent, u + phase * columns, n + phase, v + row * columns, added,
+                       y + row * columns);
     });
   });
 }

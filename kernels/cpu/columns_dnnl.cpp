@@ -27,7 +27,7 @@ int64_t strip_rows(const Conv2d& c) {
 }  // namespace
 
 bool uses_columns(const Conv2d& c) {
-  return c.channels <= 4 && c.groups == 1 && c.dilation == 1 && std::min(c.kernel_height, c.kernel_width) >= 5;
+  return c.channels <= 8 && c.groups == 1 && c.dilation == 1 && std::min(c.kernel_height, c.kernel_width) >= 5;
 }
 
 std::string columns_format(const Conv2d& c) {

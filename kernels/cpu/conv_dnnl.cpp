@@ -196,7 +196,7 @@ DnnlCall& find_or_make(DnnlState& dnnl, const ConvKey& key) {
 
 // The library's own convolutions are the same whatever the caller allows.
 Conv2d exact(Conv2d conv) {
-  conv.fast = false;
+  conv.fast = conv.smooth = false;
   return conv;
 }
 
@@ -214,7 +214,7 @@ ConvUse conv_use(PackUse use) { return use == PackUse::forward ? ConvUse::forwar
 
 std::string CpuKernels::pack_format(const Conv2d& conv, PackUse use) {
   if (is_product(conv)) return product_layout(*dnnl_, conv, use).name;
-  if (use == PackUse::input_gradient && uses_winograd(conv)) return winograd_format(conv);
+  if (uses_winograd(conv, conv_use(use))) return winograd_format(conv, use);
   if (use == PackUse::input_gradient && uses_columns(conv)) return columns_format(conv);
   return weight_layout(*dnnl_, exact(conv), conv_use(use)).name;
 }
@@ -225,8 +225,8 @@ std::unique_ptr<Packed> CpuKernels::pack(const Conv2d& conv, PackUse use, const 
     const WeightLayout& layout = product_layout(*dnnl_, conv, use);
     if (layout.name == product_format) return std::make_unique<ProductWeight>(w);
     packed = std::make_unique<DnnlPacked>(layout.desc, dnnl_->engine());
-  } else if (use == PackUse::input_gradient && uses_winograd(conv)) {
-    packed = allocate_winograd(conv);
+  } else if (uses_winograd(conv, conv_use(use))) {
+    packed = allocate_winograd(conv, use);
   } else if (use == PackUse::input_gradient && uses_columns(conv)) {
     packed = allocate_columns(conv);
   } else {
@@ -238,7 +238,7 @@ std::unique_ptr<Packed> CpuKernels::pack(const Conv2d& conv, PackUse use, const 
 
 void CpuKernels::repack(const Conv2d& conv, PackUse use, const float* w, Packed& packed) {
   if (is_product(conv)) return repack_product(conv, w, packed);
-  if (use == PackUse::input_gradient && uses_winograd(conv)) return Winograd{*dnnl_, isa_}.pack(conv, w, packed);
+  if (uses_winograd(conv, conv_use(use))) return Winograd{*dnnl_, isa_}.pack(conv, use, w, packed);
   if (use == PackUse::input_gradient && uses_columns(conv)) return pack_columns(conv, w, packed);
   dnnl_->reorder(memory(ConvDescs(conv).plain_weight, dnnl_->engine(), const_cast<float*>(w)),
                  static_cast<DnnlPacked&>(packed).memory());
@@ -246,6 +246,12 @@ void CpuKernels::repack(const Conv2d& conv, PackUse use, const float* w, Packed&
 
 void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epilogue, const float* x, float* y) {
   if (is_product(conv)) return product(conv, w, epilogue, x, y);
+  if (uses_winograd(conv, ConvUse::forward)) {
+    Winograd{*dnnl_, isa_}.forward(conv, w, {epilogue.bias, epilogue.addend}, x, y);
+    const int64_t count = conv.batch * conv.out_height() * conv.out_width() * conv.filters;
+    if (epilogue.activation) apply(*epilogue.activation, count, y, y);
+    return;
+  }
   ConvKey key{.conv = exact(conv), .bias = epilogue.bias != nullptr, .activation = epilogue.activation};
   const float* addend = epilogue.addend;
   if (addend) {
@@ -271,7 +277,7 @@ void CpuKernels::conv2d(const Conv2d& conv, const Packed& w, const Epilogue& epi
 
 void CpuKernels::conv2d_input_gradient(const Conv2d& conv, const Packed& w, const float* dy, float* dx) {
   if (is_product(conv)) return product_input_gradient(conv, w, dy, dx);
-  if (uses_winograd(conv)) return Winograd{*dnnl_, isa_}.input_gradient(conv, w, dy, dx);
+  if (uses_winograd(conv, ConvUse::input_gradient)) return Winograd{*dnnl_, isa_}.input_gradient(conv, w, dy, dx);
   if (uses_columns(conv)) return columns_input_gradient(conv, w, dy, dx);
   DnnlCall& call = find_or_make(*dnnl_, {.conv = exact(conv), .use = ConvUse::input_gradient});
   call.point(DNNL_ARG_DIFF_DST, dy);
@@ -282,7 +288,7 @@ void CpuKernels::conv2d_input_gradient(const Conv2d& conv, const Packed& w, cons
 
 void CpuKernels::conv2d_weight_gradient(const Conv2d& conv, const float* x, const float* dy, float* dw) {
   if (is_product(conv)) return product_weight_gradient(conv, x, dy, dw);
-  if (uses_winograd(conv)) return Winograd{*dnnl_, isa_}.weight_gradient(conv, x, dy, dw);
+  if (uses_winograd(conv, ConvUse::weight_gradient)) return Winograd{*dnnl_, isa_}.weight_gradient(conv, x, dy, dw);
   const ConvKey key{.conv = exact(conv), .use = ConvUse::weight_gradient};
   DnnlCall& call = find_or_make(*dnnl_, key);
   const memory::desc layout = call.layout(DNNL_ARG_DIFF_WEIGHTS);

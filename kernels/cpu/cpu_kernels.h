@@ -96,7 +96,8 @@ class CpuKernels final : public Kernels {
   void patch_norms(const Conv2d&, float inside, float outside, const float* x, float* n) override;
   void patch_norms_vjp(const Conv2d&, int targets, float outside, const float* x, const float* n, const float* dn,
                        float* dx) override;
-  void bcos_scale(Rows, int targets, float exponent, const float* u, const float* n, const float* v, float* y) override;
+  void bcos_scale(Rows, int targets, float exponent, const float* u, const float* n, const float* v,
+                  const float* addend, float* y) override;
   void bcos_scale_vjp(Rows, int targets, float exponent, const float* u, const float* n, const float* dy,
                       float* du) override;
   void bcos_norm_vjp(Rows, int targets, float exponent, const float* u, const float* n, const float* dy,

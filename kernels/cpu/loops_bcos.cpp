@@ -58,18 +58,29 @@ void unit_rows_vjp(int64_t rows, int64_t columns, const float* x, const float* d
   }
 }
 
+// One row; last(i, s v) is what becomes of it.
+template <class Last>
+inline void scale_row(int64_t columns, float exponent, const float* u, float norm, const float* v, float* y,
+                      Last last) {
+  if (exponent == 1.0f) {
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) y[i] = last(i, __builtin_fabsf(u[i]) / norm * v[i]);
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i) {
+      y[i] = last(i, power(__builtin_fabsf(u[i]) / norm + power_epsilon, exponent) * v[i]);
+    }
+  }
+}
+
 void bcos_scale(int64_t rows, int64_t columns, float exponent, const float* u, const float* n, const float* v,
-                float* y) {
+                const float* addend, float* y) {
   for (int64_t row = 0; row < rows; ++row, u += columns, v += columns, y += columns) {
-    const float norm = n[row];
-    if (exponent == 1.0f) {
-#pragma omp simd
-      for (int64_t i = 0; i < columns; ++i) y[i] = __builtin_fabsf(u[i]) / norm * v[i];
+    if (addend) {
+      scale_row(columns, exponent, u, n[row], v, y, [=](int64_t i, float value) { return value + addend[i]; });
+      addend += columns;
     } else {
-#pragma omp simd
-      for (int64_t i = 0; i < columns; ++i) {
-        y[i] = power(__builtin_fabsf(u[i]) / norm + power_epsilon, exponent) * v[i];
-      }
+      scale_row(columns, exponent, u, n[row], v, y, [](int64_t, float value) { return value; });
     }
   }
 }

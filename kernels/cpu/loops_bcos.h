@@ -19,7 +19,7 @@ struct BcosLoops {
   void (*unit_rows)(int64_t rows, int64_t columns, const float* x, float* y);
   void (*unit_rows_vjp)(int64_t rows, int64_t columns, const float* x, const float* dy, float* dx);
   void (*bcos_scale)(int64_t rows, int64_t columns, float exponent, const float* u, const float* n, const float* v,
-                     float* y);
+                     const float* addend, float* y);
   void (*bcos_scale_vjp)(int64_t rows, int64_t columns, float exponent, const float* u, const float* n, const float* dy,
                          float* du);
   void (*bcos_norm_vjp)(int64_t rows, int64_t columns, float exponent, const float* u, const float* n, const float* dy,

@@ -160,7 +160,8 @@ void transform_gradient(const WinogradMap& map, int64_t first, int64_t count, co
   });
 }
 
-void transform_output(const WinogradMap& map, int64_t first, int64_t count, int64_t stride, const float* m, float* y) {
+void transform_output(const WinogradMap& map, int64_t first, int64_t count, int64_t stride, const float* m,
+                      const WinogradAddends& addends, float* y) {
   const int64_t row = map.width * map.channels;
   for_tiles(map, first, count, [&](const Tile& tile, int64_t number) {
     const int64_t corner = (tile.image * map.height + 4 * tile.y) * row + 4 * tile.x * map.channels;
@@ -172,24 +173,30 @@ void transform_output(const WinogradMap& map, int64_t first, int64_t count, int6
                       [&](int i, int j, Vector value) {
                         if (i >= rows || j >= columns) return;
                         const int64_t at = corner + i * row + j * map.channels + channel;
+                        if (addends.bias) value += load(addends.bias + channel);
+                        if (addends.addend) value += load(addends.addend + at);
                         store(y + at, value);
                       });
     }
   });
 }
 
-// Filters of a block: as wide as the products' inner loop.
-inline int64_t block_size(int64_t filters) { return filters % (2 * lanes) == 0 ? 2 * lanes : lanes; }
+// Results of a block: as wide as the products' inner loop.
+inline int64_t block_size(int64_t results) { return results % (2 * lanes) == 0 ? 2 * lanes : lanes; }
 
-void transform_weight(int64_t first, int64_t count, int64_t results, int64_t channels, const float* w, float* u) {
+int64_t blocks(int64_t results) { return results / block_size(results); }
+
+void transform_weight(const WinogradKernels& kernels, int64_t first, int64_t count, int64_t results, int64_t channels,
+                      const float* w, float* u) {
   const int64_t block = block_size(results);
   for (int64_t result = first; result < first + count; result += lanes) {
     float* own = u + result / block * block * channels + result % block;
     for (int64_t channel = 0; channel < channels; ++channel) {
-      const float* kernel = w + (channel * results + result) * 9;
-      const auto tap = [=](int ky, int kx) {
+      const float* kernel = w + channel * kernels.channel_step + result * kernels.result_step;
+      const auto tap = [&](int ky, int kx) {
+        const int at = kernels.turned ? 8 - 3 * ky - kx : 3 * ky + kx;
         Vector value;
-        for (int64_t i = 0; i < lanes; ++i) value[i] = kernel[9 * i + 8 - 3 * ky - kx];
+        for (int64_t i = 0; i < lanes; ++i) value[i] = kernel[i * kernels.result_step + at];
         return value;
       };
       both_ways<3, 6>(tap, weight_line, [=](int i, int j, Vector value) {
@@ -218,24 +225,36 @@ void transform_weight_gradient(int64_t first, int64_t count, int64_t channels, i
   }
 }
 
+// One block of one point: as many tiles at a time as there are registers for, then half as many.
 template <int rows, int vectors>
-void multiply_by(int64_t tiles, int64_t channels, int64_t filters, int64_t v_stride, const float* v, const float* u,
-                 int64_t m_stride, float* m) {
-  constexpr int64_t block = vectors * lanes;
-  for (int64_t point = 0; point < winograd_points; ++point, v += v_stride, m += m_stride) {
-    for (int64_t filter = 0; filter < filters; filter += block, u += channels * block) {
-      for (int64_t tile = 0; tile < tiles; tile += rows) {
-        multiply_rows<rows, vectors, false>(channels, {v + tile * channels, channels, 1}, {u, block},
-                                            m + tile * filters + filter, filters);
-      }
-    }
+inline void multiply_block(int64_t tiles, int64_t channels, const float* v, const float* u, int64_t results, float* m) {
+  int64_t tile = 0;
+  for (; tile + rows <= tiles; tile += rows) {
+    multiply_rows<rows, vectors, false>(channels, {v + tile * channels, channels, 1}, {u, vectors * lanes},
+                                        m + tile * results, results);
+  }
+  if constexpr (rows > 1) {
+    if (tile < tiles)
+      multiply_block<rows / 2, vectors>(tiles - tile, channels, v + tile * channels, u, results, m + tile * results);
   }
 }
 
-void multiply(int64_t tiles, int64_t channels, int64_t filters, int64_t v_stride, const float* v, const float* u,
-              int64_t m_stride, float* m) {
-  const auto loop = block_size(filters) == lanes ? multiply_by<rows_of_one, 1> : multiply_by<rows_of_two, 2>;
-  loop(tiles, channels, filters, v_stride, v, u, m_stride, m);
+template <int rows, int vectors>
+void multiply_by(int64_t begin, int64_t end, int64_t tiles, int64_t channels, int64_t results, int64_t v_stride,
+                 const float* v, const float* u, int64_t m_stride, float* m) {
+  constexpr int64_t size = vectors * lanes;
+  const int64_t per_point = results / size;
+  for (int64_t block = begin; block < end; ++block) {
+    const int64_t point = block / per_point, result = block % per_point * size;
+    multiply_block<rows, vectors>(tiles, channels, v + point * v_stride, u + block * channels * size, results,
+                                  m + point * m_stride + result);
+  }
+}
+
+void multiply(int64_t begin, int64_t end, int64_t tiles, int64_t channels, int64_t results, int64_t v_stride,
+              const float* v, const float* u, int64_t m_stride, float* m) {
+  const auto loop = block_size(results) == lanes ? multiply_by<rows_of_one, 1> : multiply_by<rows_of_two, 2>;
+  loop(begin, end, tiles, channels, results, v_stride, v, u, m_stride, m);
 }
 
 template <int rows, int vectors>
@@ -263,6 +282,7 @@ constexpr WinogradLoops table{.transform_weight = transform_weight,
                               .transform_input = transform_input,
                               .transform_gradient = transform_gradient,
                               .transform_output = transform_output,
+                              .blocks = blocks,
                               .multiply = multiply,
                               .accumulate = accumulate,
                               .transform_weight_gradient = transform_weight_gradient};

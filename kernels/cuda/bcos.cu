@@ -70,12 +70,12 @@ struct UnitRowsVjp {
   }
 };
 
-// y = s v, or s (1 + exponent share) v for the derivative of s u; a row of u serves all targets.
+// y = s v + addend, or s (1 + exponent share) v for the derivative of s u; a row of u serves all targets.
 struct Rescale : BcosScale {
   int64_t rows, columns;
   int targets;
   bool derivative;
-  const float *u, *n, *v;
+  const float *u, *n, *v, *addend;  // no addend: null
   float* y;
 
   template <int width, class Team>
@@ -91,6 +91,10 @@ struct Rescale : BcosScale {
         const int64_t at = (target * rows + row) * columns + c;
         Pack<width> values = load<width>(v + at);
         for (int k = 0; k < width; ++k) values.at[k] *= factor.at[k];
+        if (addend) {
+          const Pack<width> more = load<width>(addend + at);
+          for (int k = 0; k < width; ++k) values.at[k] += more.at[k];
+        }
         store<width>(values, y + at);
       }
     });
@@ -263,15 +267,15 @@ void CudaKernels::patch_norms_vjp(const Conv2d& shape, int targets, float outsid
 }
 
 void CudaKernels::bcos_scale(Rows shape, int targets, float exponent, const float* u, const float* n, const float* v,
-                             float* y) {
-  for_rows(*state_, "bcos_scale", shape.rows, shape.columns, is_wide(shape.columns, {u, v, y}),
-           Rescale{{exponent}, shape.rows, shape.columns, targets, false, u, n, v, y});
+                             const float* addend, float* y) {
+  for_rows(*state_, "bcos_scale", shape.rows, shape.columns, is_wide(shape.columns, {u, v, addend, y}),
+           Rescale{{exponent}, shape.rows, shape.columns, targets, false, u, n, v, addend, y});
 }
 
 void CudaKernels::bcos_scale_vjp(Rows shape, int targets, float exponent, const float* u, const float* n,
                                  const float* dy, float* du) {
   for_rows(*state_, "bcos_scale_vjp", shape.rows, shape.columns, is_wide(shape.columns, {u, dy, du}),
-           Rescale{{exponent}, shape.rows, shape.columns, targets, true, u, n, dy, du});
+           Rescale{{exponent}, shape.rows, shape.columns, targets, true, u, n, dy, nullptr, du});
 }
 
 void CudaKernels::bcos_norm_vjp(Rows shape, int targets, float exponent, const float* u, const float* n,

@@ -100,9 +100,10 @@ Shape BcosScaleOp::infer(std::span<const Shape> in) const {
   return u;
 }
 
-void BcosScaleOp::forward(Context context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor) const {
+void BcosScaleOp::forward(Context context, std::span<const Operand> in, const Fusion& fusion, Tensor out,
+                          Tensor) const {
   context.kernels.bcos_scale(scale_rows(out, in[1].tensor), 1, b_ - 1, in[0].data(), in[1].data(), in[0].data(),
-                             out.floats());
+                             fusion.addend, out.floats());
 }
 
 void BcosScaleOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int which, Tensor dx) const {
@@ -113,7 +114,7 @@ void BcosScaleOp::vjp(Context context, const Values& v, const Tensor& dy, int ta
 
 void BcosScaleOp::detached_vjp(Context context, const Operand& u, const Operand& n, const Tensor& dy, int targets,
                                Tensor du) const {
-  context.kernels.bcos_scale(scale_rows(u.tensor, n.tensor), targets, b_ - 1, u.data(), n.data(), dy.floats(),
+  context.kernels.bcos_scale(scale_rows(u.tensor, n.tensor), targets, b_ - 1, u.data(), n.data(), dy.floats(), nullptr,
                              du.floats());
 }
 
@@ -140,7 +141,9 @@ void MaxOutOp::vjp(Context context, const Values& v, const Tensor& dy, int targe
 
 Value add_bcos_conv2d(Graph& graph, Value x, Value w, const BcosParams& params, const std::string& name) {
   const Value unit = graph.add(std::make_shared<UnitNormOp>(), {w}, name + ".unit_weight");
-  const Value u = graph.add(std::make_shared<Conv2dOp>(params.conv), {x, unit}, name + ".linear");
+  Conv2dOp::Params product = params.conv;
+  product.smooth = params.max_out == 1;
+  const Value u = graph.add(std::make_shared<Conv2dOp>(product), {x, unit}, name + ".linear");
   const Shape& kernel = graph.shape(w);
   return add_scale(graph, u, x, params, {kernel[2], kernel[3], params.conv, 1e-6f, 0}, name);
 }

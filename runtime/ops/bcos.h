@@ -55,6 +55,7 @@ class BcosScaleOp final : public Op {
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
   Role role(int) const override { return Role::data; }
+  bool fuses_addend() const override { return true; }
 
   // du = s dy: the adjoint of input 0 with the scale taken as a constant.
   void detached_vjp(Context, const Operand& u, const Operand& n, const Tensor& dy, int targets, Tensor du) const;

@@ -84,7 +84,8 @@ Conv2d Conv2dOp::geometry(const Shape& x, const Shape& w) const {
           .padding = params_.padding,
           .dilation = params_.dilation,
           .groups = params_.groups,
-          .fast = params_.fast};
+          .fast = params_.fast,
+          .smooth = params_.smooth};
 }
 
 void Conv2dOp::forward(Context context, std::span<const Operand> in, const Fusion& fusion, Tensor out, Tensor) const {

@@ -10,7 +10,7 @@ class Conv2dOp final : public Op {
  public:
   struct Params {
     int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
-    bool fast = false;  // as Conv2d::fast
+    bool fast = false, smooth = false;  // as in Conv2d
   };
   explicit Conv2dOp(Params params) : params_(params) {}
   const Params& params() const { return params_; }

@@ -83,6 +83,22 @@ TEST_CASE("B-cos contributions sum to the logit without its constant") {
   }
 }
 
+TEST_CASE("B-cos maps are the same where norms are folded") {
+  TestDevice device;
+  const Folded plain = bcos_backbone(side), folded = fold_norms(plain.graph, plain.parameters);
+  CHECK_FALSE(folded.graph.contains("bn1.weight"));
+  CHECK(folded.graph.contains("bn2.weight"));  // behind a max-out
+  CHECK(folded.graph.contains("bn3.weight"));  // B = 1.5
+  const Probe probe = formula_probe(HeadKind::bcos_mlp, 2, 8);
+  for (const char* method : {"bcos", "gradient", "gradcam"}) {
+    CAPTURE(method);
+    const Explained want = explain(device, plain, probe, method, {}, false);
+    const Explained got = explain(device, folded, probe, method, {}, false);
+    CHECK(distance(got.logits, want.logits) < 1e-6);
+    CHECK(distance(got.maps, want.maps) < 1e-5);
+  }
+}
+
 TEST_CASE("B-cos maps of a conventional backbone are refused with the reason and the methods there are") {
   TestDevice device;
   const Folded backbone = small_resnet();

@@ -21,7 +21,7 @@ const InputBox box{{-2, -2, -2}, {2, 2, 2}};
 
 Graph folded_resnet() {
   const Graph g = small_resnet(1);
-  return fold_batch_norm(g, formula_parameters(g)).graph;
+  return fold_norms(g, formula_parameters(g)).graph;
 }
 
 // "rule <- reason" of a node.

@@ -192,7 +192,7 @@ TEST_CASE("GradCAM before and after a folded batch norm is that of the unfolded 
   const Backbone backbone = build_backbone("cifar_resnet20", {1, 32, 32});
   const Parameters parameters = test::formula_parameters(backbone.graph);
   const std::vector<Head> heads = test::small_heads({"a", "b"}, {1, 8, 8, 64}, 10);
-  Session folded(fold_batch_norm(backbone.graph, parameters), heads, device.kernels());
+  Session folded(fold_norms(backbone.graph, parameters), heads, device.kernels());
   Session whole(test::unfolded(backbone.graph, test::formula_parameters(backbone.graph)), heads, device.kernels());
   REQUIRE(folded.folded_bias().size() == 19);
   const Tensor images = device.tensor({2, 32, 32, 3}, test::formula_images(2, 32));

@@ -50,7 +50,7 @@ inline Folded unfolded(Graph graph, Parameters parameters) { return {std::move(g
 // A CIFAR ResNet-20 with formula weights, its batch norms folded.
 inline Folded small_resnet() {
   const Backbone backbone = build_backbone("cifar_resnet20", {1, 32, 32});
-  return fold_batch_norm(backbone.graph, formula_parameters(backbone.graph));
+  return fold_norms(backbone.graph, formula_parameters(backbone.graph));
 }
 
 // image -> model_input; what follows is the test's.

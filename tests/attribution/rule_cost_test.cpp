@@ -105,7 +105,7 @@ TEST_CASE("rules: the cheapest evaluation that is exact") {
 
 TEST_CASE("walks: what they cost, counted from shapes") {
   const Backbone backbone = build_backbone("resnet50", {1, 224, 224});
-  const Folded net = fold_batch_norm(backbone.graph, hp::test::formula_parameters(backbone.graph, true));
+  const Folded net = fold_norms(backbone.graph, hp::test::formula_parameters(backbone.graph, true));
   const int input = net.graph.find("model_input"), features = net.graph.find("features");
   const double forward = forward_cost(net.graph).flops;
   CHECK(forward == doctest::Approx(2 * 4.087e9).epsilon(0.001));  // 4.09 G multiply-adds, without the classifier

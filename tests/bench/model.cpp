@@ -91,7 +91,7 @@ void save_model(const std::filesystem::path& path, const Model& model) {
 }
 
 Folded folded_backbone(const Model& model, int64_t size) {
-  return fold_batch_norm(build_backbone(model.architecture, {1, size, size}).graph, model.parameters);
+  return fold_norms(build_backbone(model.architecture, {1, size, size}).graph, model.parameters);
 }
 
 Head classifier(const Model& model, const Folded& backbone, int index, Kernels& kernels) {

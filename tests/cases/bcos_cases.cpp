@@ -139,26 +139,27 @@ std::string named(const char* kernel, Rows shape, float exponent, int targets) {
   return fmt::format("{} {} B={}", kernel, size_of(shape, targets), exponent + 1);
 }
 
-KernelCase bcos_scale_case(Rows shape, float exponent, int targets) {
+KernelCase bcos_scale_case(Rows shape, float exponent, int targets, bool adds) {
   const int64_t n = shape.count();
-  return {
-      .name = named("bcos_scale", shape, exponent, targets),
-      .inputs = {uniform(n, -1, 1, 67), uniform(shape.rows, 0.5, 2, 68), per_target(uniform(targets * n, -1, 1, 69))},
-      .outputs = {per_target(output(targets * n))},
-      .call =
-          [=](Kernels& k, const Arguments& a) {
-            k.bcos_scale(shape, a.targets, exponent, a.in(0), a.in(1), a.in(2), a.out(0));
-          },
-      .reference =
-          [=](const Values& in, Values& out) {
-            for (size_t i = 0; i < out[0].size(); ++i) {
-              const size_t at = i % n;
-              out[0][i] = scale(exponent, in[0][at], in[1][at / shape.columns]) * in[2][i];
-            }
-          },
-      .tolerance = 2e-6,
-      .targets = targets,
-      .in_place = 2};
+  const Array u = uniform(n, -1, 1, 67), norms = uniform(shape.rows, 0.5, 2, 68);
+  const Array v = per_target(uniform(targets * n, -1, 1, 69)), addend = per_target(uniform(targets * n, -1, 1, 76));
+  return {.name = named("bcos_scale", shape, exponent, targets) + (adds ? " + addend" : ""),
+          .inputs = adds ? std::vector<Array>{u, norms, v, addend} : std::vector<Array>{u, norms, v},
+          .outputs = {per_target(output(targets * n))},
+          .call =
+              [=](Kernels& k, const Arguments& a) {
+                k.bcos_scale(shape, a.targets, exponent, a.in(0), a.in(1), a.in(2), adds ? a.in(3) : nullptr, a.out(0));
+              },
+          .reference =
+              [=](const Values& in, Values& out) {
+                for (size_t i = 0; i < out[0].size(); ++i) {
+                  const size_t at = i % n;
+                  out[0][i] = scale(exponent, in[0][at], in[1][at / shape.columns]) * in[2][i] + (adds ? in[3][i] : 0);
+                }
+              },
+          .tolerance = 2e-6,
+          .targets = targets,
+          .in_place = adds ? 3 : 2};
 }
 
 KernelCase bcos_scale_vjp_case(Rows shape, float exponent, int targets) {
@@ -224,7 +225,7 @@ std::vector<KernelCase> bcos_cases() {
     cases.push_back(unit_rows_case(shape));
     if (shape.columns > 1) cases.push_back(unit_rows_vjp_case(shape, 3));
     for (const float exponent : {1.0f, 0.5f, 1.5f}) {
-      cases.push_back(bcos_scale_case(shape, exponent, 3));
+      for (const bool adds : {false, true}) cases.push_back(bcos_scale_case(shape, exponent, 3, adds));
       cases.push_back(bcos_scale_vjp_case(shape, exponent, 3));
       cases.push_back(bcos_norm_vjp_case(shape, exponent, 3));
     }
@@ -233,31 +234,31 @@ std::vector<KernelCase> bcos_cases() {
        {Conv2d{.batch = 3, .height = 7, .width = 7, .channels = 64},
         Conv2d{.batch = 2, .height = 9, .width = 8, .channels = 6, .kernel_height = 3, .kernel_width = 3, .padding = 1},
         Conv2d{.batch = 2,
-               .height = 9,
-               .width = 8,
-               .channels = 12,
-               .kernel_height = 3,
-               .kernel_width = 3,
-               .stride = 2,
-               .padding = 1,
-               .groups = 4},
+        .height = 9,
+        .width = 8,
+        .channels = 12,
+        .kernel_height = 3,
+        .kernel_width = 3,
+        .stride = 2,
+        .padding = 1,
+        .groups = 4},
         Conv2d{.batch = 1,
-               .height = 15,
-               .width = 14,
-               .channels = 6,
-               .kernel_height = 7,
-               .kernel_width = 7,
-               .stride = 2,
-               .padding = 3},
+        .height = 15,
+        .width = 14,
+        .channels = 6,
+        .kernel_height = 7,
+        .kernel_width = 7,
+        .stride = 2,
+        .padding = 3},
         Conv2d{.batch = 2, .height = 8, .width = 9, .channels = 5, .stride = 2},
         Conv2d{.batch = 1,
-               .height = 9,
-               .width = 9,
-               .channels = 3,
-               .kernel_height = 3,
-               .kernel_width = 2,
-               .padding = 2,
-               .dilation = 2}}) {
+        .height = 9,
+        .width = 9,
+        .channels = 3,
+        .kernel_height = 3,
+        .kernel_width = 2,
+        .padding = 2,
+        .dilation = 2}}) {
     cases.push_back(patch_norms_case(shape, 1e-6f, 0));
     cases.push_back(patch_norms_vjp_case(shape, 3, 1e-6f, 0));
     cases.push_back(patch_norms_vjp_case(shape, 2, 0, 1e-12f));

@@ -156,7 +156,7 @@ void check_pipeline(const Folded& backbone, const std::vector<std::pair<std::str
 
 TEST_CASE("a tiny ResNet: features, probes, maps and scores are the CPU's, in any order of the threads") {
   const Backbone backbone = build_backbone("small_resnet10_w4", {1, side, side});
-  check_pipeline(fold_batch_norm(backbone.graph, test::formula_parameters(backbone.graph)),
+  check_pipeline(fold_norms(backbone.graph, test::formula_parameters(backbone.graph)),
                  {{"ixg", nlohmann::json::object()},
                   {"guided_backprop", nlohmann::json::object()},
                   {"intgrad", {{"nodes", 3}}},

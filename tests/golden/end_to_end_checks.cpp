@@ -19,8 +19,8 @@ class GoldenSession {
   GoldenSession(const GoldenFile& file, const ReferenceNetwork& network)
       : comparison_(file), images_(golden_images(file)) {
     const Head head = network.head();
-    session_ = std::make_unique<Session>(fold_batch_norm(network.backbone.graph, network.parameters),
-                                         std::span(&head, 1), kernels_);
+    session_ = std::make_unique<Session>(fold_norms(network.backbone.graph, network.parameters), std::span(&head, 1),
+                                         kernels_);
     std::vector<int> fixed;
     for (const json& image : file.header().at("images")) {
       targets_.push_back(image.at("predicted"));

@@ -114,7 +114,7 @@ Tensor product(const Tensor& a, const Tensor& b) {
 class NodeChecks {
  public:
   explicit NodeChecks(const ReferenceNetwork& network)
-      : folded_(fold_batch_norm(network.with_classifier(), network.parameters)) {
+      : folded_(fold_norms(network.with_classifier(), network.parameters)) {
     auto values = [&](const char* name) {
       const Tensor& tensor = network.parameters.at(name);
       return std::span<const float>(tensor.floats(), static_cast<size_t>(tensor.count()));

@@ -109,7 +109,7 @@ class VitGolden {
     const Backbone own = backbone(1);
     const Probe probe = own_probe(spec, own.channels(), names);
     const Head head = probe.head({1, 1, 1, own.channels()}, false, kernels_);
-    Session session(fold_batch_norm(own.graph, parameters_), std::span(&head, 1), kernels_);
+    Session session(fold_norms(own.graph, parameters_), std::span(&head, 1), kernels_);
     const auto raw = [&](const char* method, const json& options) {
       return make_attribution(method, options)->explain(session, images(), targets_, {}).raw;
     };

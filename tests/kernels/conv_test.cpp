@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "kernels/cpu/cpu_kernels.h"
@@ -42,6 +44,13 @@ int64_t y_count(const Conv2d& c) { return c.batch * c.out_height() * c.out_width
 
 Conv2d fast(Conv2d conv) {
   conv.fast = true;
+  return conv;
+}
+
+// Large enough for the forward pass to save products.
+Conv2d smooth(Conv2d conv) {
+  conv.height = conv.width = 24;
+  conv.smooth = true;
   return conv;
 }
 
@@ -104,6 +113,68 @@ TEST_CASE("gradients that may save products have packed weights of their own; th
   CHECK(dx != exact_dx);
 }
 
+TEST_CASE("smooth convolutions have packed weights of their own, for both directions") {
+  CpuKernels kernels;
+  const Conv2d saving = smooth(body);
+  Conv2d plain = saving;
+  plain.smooth = false;
+  const std::vector<float> w = uniform(plain.weight_count(), -1, 1, 1).floats;
+  const std::vector<float> x = uniform(x_count(plain), -1, 1, 2).floats;
+  std::set<std::string> formats;
+  for (const Conv2d& conv : {plain, saving}) {
+    for (const PackUse use : {PackUse::forward, PackUse::input_gradient}) {
+      formats.insert(kernels.pack_format(conv, use));
+      CHECK(kernels.pack_format(conv, use) == kernels.pack_format(with_batch(conv, 4), use));
+    }
+  }
+  CHECK(formats.size() >= 3);
+  CHECK(kernels.pack_format(saving, PackUse::forward) != kernels.pack_format(saving, PackUse::input_gradient));
+  const auto exact = kernels.pack(plain, PackUse::forward, w.data()),
+             own = kernels.pack(saving, PackUse::forward, w.data()),
+             adjoint = kernels.pack(saving, PackUse::input_gradient, w.data());
+  CHECK(forward(kernels, saving, *own, x) != forward(kernels, plain, *exact, x));
+  CHECK_THROWS_AS(forward(kernels, saving, *exact, x), Error);
+  CHECK_THROWS_AS(forward(kernels, saving, *adjoint, x), Error);
+  CHECK_THROWS_AS(forward(kernels, plain, *own, x), Error);
+  const Conv2d small = [&] {
+    Conv2d conv = saving;
+    conv.height = conv.width = 8;
+    return conv;
+  }();
+  Conv2d small_plain = small;
+  small_plain.smooth = false;
+  for (const PackUse use : {PackUse::forward, PackUse::input_gradient}) {
+    CHECK(kernels.pack_format(small, use) == kernels.pack_format(small_plain, use));
+  }
+}
+
+TEST_CASE("threads and batches change no bit of a convolution that saves products") {
+  const Conv2d few{.height = 24,
+                   .width = 24,
+                   .channels = 96,
+                   .filters = 96,
+                   .kernel_height = 3,
+                   .kernel_width = 3,
+                   .padding = 1,
+                   .smooth = true};  // fewer tiles than weights
+  for (const Conv2d& conv : {smooth(body), few}) {
+    const Conv2d larger = with_batch(conv, 3);
+    const std::vector<float> w = uniform(conv.weight_count(), -1, 1, 1).floats;
+    const std::vector<float> x = uniform(x_count(larger), -1, 1, 2).floats;
+    std::vector<std::vector<float>> results;
+    for (const int threads : {1, 2, 5}) {
+      CpuKernels kernels({threads});
+      const auto packed = kernels.pack(conv, PackUse::forward, w.data());
+      results.push_back(forward(kernels, larger, *packed, x));
+      const std::vector<float> first(x.begin(), x.begin() + x_count(conv));
+      const std::vector<float> alone = forward(kernels, conv, *packed, first);
+      CHECK(std::equal(alone.begin(), alone.end(), results.back().begin()));
+    }
+    CHECK(results[0] == results[1]);
+    CHECK(results[0] == results[2]);
+  }
+}
+
 TEST_CASE("an epilogue changes no bit of the convolution under it") {
   CpuKernels kernels;
   const Conv2d wide{.batch = 2, .height = 9, .width = 9, .channels = 64, .filters = 128, .stride = 2};
@@ -115,7 +186,7 @@ TEST_CASE("an epilogue changes no bit of the convolution under it") {
                      .kernel_height = 3,
                      .kernel_width = 3,
                      .padding = 1};
-  for (const Conv2d& conv : {body, stem, with_batch(body, 3), wide, wide3}) {
+  for (const Conv2d& conv : {body, stem, with_batch(body, 3), wide, wide3, smooth(body)}) {
     const std::vector<float> w = uniform(conv.weight_count(), -1, 1, 1).floats;
     const std::vector<float> x = uniform(x_count(conv), -1, 1, 2).floats;
     const std::vector<float> addend = uniform(y_count(conv), -1, 1, 3).floats;

@@ -164,7 +164,7 @@ TEST_CASE("models: the trained CIFAR checkpoints give the published logits") {
     set_normalisation(parameters, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f});
     const Graph graph = with_classifier(build_backbone(parameters.metadata.at("architecture"), {1, 32, 32}),
                                         parameters.at("head.weight"));
-    const Folded folded = fold_batch_norm(graph, parameters);
+    const Folded folded = fold_norms(graph, parameters);
     for (const Keep keep : {Keep::outputs, Keep::everything}) {
       Executor executor(folded.graph, folded.parameters, kernels, keep);
       const Activations pass = executor.run(formula_image());
@@ -177,7 +177,7 @@ TEST_CASE("models: the trained CIFAR checkpoints give the published logits") {
 TEST_CASE("models: an image gives the same features alone and in a batch") {
   CpuKernels kernels;
   const Graph graph = build_backbone("cifar_resnet20", {4, 32, 32}).graph;
-  const Folded folded = fold_batch_norm(graph, formula_parameters(graph));
+  const Folded folded = fold_norms(graph, formula_parameters(graph));
   const Tensor images = testing::formula_tensor("images", {4, 32, 32, 3}, 0.5f, 0.5f);
   const Graph single = folded.graph.with_batch(1);
   Executor four(folded.graph, folded.parameters, kernels, Keep::outputs),

@@ -11,6 +11,8 @@
 #include "kernels/cpu/cpu_kernels.h"
 #include "runtime/error.h"
 #include "runtime/executor.h"
+#include "runtime/fold.h"
+#include "runtime/ops/shape_ops.h"
 #include "runtime/ops/uncentred_norm.h"
 #include "runtime/propagator.h"
 
@@ -145,6 +147,75 @@ TEST_CASE("B-cos: uncentred batch norm of protocol.md section 9") {
   const Value normed = eval.graph.add(std::make_shared<UncentredNormOp>(1e-5f), {input, v, g}, "norm");
   const Tensor out = eval.run(image()).value(normed.index);
   check_near({out.floats(), 18}, {-1.49458385, -1.19566703, -.89675027, -.59783351}, 2);
+}
+
+TEST_CASE("B-cos: a folded norm changes neither the layer nor its gradient nor its explanation") {
+  const float variance[] = {.4f, 2.5f}, weights[] = {-1.75f, .5f};
+  for (const int64_t count : {2, 1}) {  // one number for each channel, or one for all
+    Net net;
+    add_golden_conv(net, 2);
+    const Value y{net.graph.find("conv")};
+    const Value v = net.parameter("norm.running_var", Tensor::host({count}, std::span(variance).first(count)));
+    const Value w = net.parameter("norm.weight", Tensor::host({count}, std::span(weights).first(count)));
+    net.graph.add(std::make_shared<UncentredNormOp>(1e-5f), {y, v, w}, "norm");
+    Folded merged = fold_norms(net.graph, net.parameters);
+    CHECK(merged.graph.find("norm") == merged.graph.find("conv"));
+    CHECK_FALSE(merged.graph.contains("norm.weight"));
+    CHECK(merged.graph.find("conv.unit_weight") == merged.graph.find("w"));
+    CHECK(merged.bias_of.empty());
+    Net folded;
+    folded.graph = std::move(merged.graph);
+    folded.parameters = std::move(merged.parameters);
+    const Activations before = net.run(image()), after = folded.run(image());
+    const auto values = [](const Net& of, const Activations& activations, const char* name) {
+      const Tensor value = activations.value(of.graph.find(name));
+      return std::vector<float>(value.floats(), value.floats() + value.count());
+    };
+    const auto check_same = [](const std::vector<float>& got, const std::vector<float>& want) {
+      REQUIRE(got.size() == want.size());
+      for (size_t i = 0; i < want.size(); ++i) CHECK(std::abs(got[i] - want[i]) < 1e-6 * (1 + std::abs(want[i])));
+    };
+    check_same(values(folded, after, "norm"), values(net, before, "norm"));
+    CHECK(values(net, before, "norm") != values(net, before, "conv"));
+    const Tensor seed = Tensor::host({1, 3, 3, 2}, values(net, before, "conv"));
+    for (const Composite& composite : {Composite(), explanation()}) {
+      check_same(folded.walk(after, composite, "norm", seed), net.walk(before, composite, "norm", seed));
+    }
+  }
+}
+
+TEST_CASE("B-cos: a norm stays where the layer's power or another reader of it would not allow a factor") {
+  const auto keeps = [](float b, int64_t max_out, bool reads) {
+    Net net;
+    const Value x = net.graph.input("x", {1, 3, 3, 2});
+    const BcosParams params{.b = b, .max_out = max_out, .conv = {.padding = 1}};
+    const Value y = add_bcos_conv2d(net.graph, x, net.parameter("w", weight()), params, "conv");
+    const Tensor ones = Tensor::host({net.graph.shape(y)[-1]});
+    std::fill_n(ones.floats(), ones.count(), 1.0f);
+    const Value v = net.parameter("v", ones), g = net.parameter("g", ones);
+    const Value norm = net.graph.add(std::make_shared<UncentredNormOp>(1e-5f), {y, v, g}, "norm");
+    if (reads) net.graph.add(std::make_shared<AddOp>(), {norm, y}, "sum");
+    return fold_norms(net.graph, net.parameters).graph.contains("v");
+  };
+  CHECK_FALSE(keeps(2, 1, false));
+  CHECK(keeps(1.5f, 1, false));
+  CHECK(keeps(1, 1, false));
+  CHECK(keeps(2, 2, false));
+  CHECK(keeps(2, 1, true));
+}
+
+TEST_CASE("B-cos: the scale adds a shortcut on its way, unless somebody reads the values before") {
+  Net net;
+  add_golden_conv(net, 2);
+  const Value x{net.graph.find("x")}, y{net.graph.find("conv")};
+  net.graph.add(std::make_shared<AddOp>(), {y, x}, "sum");
+  Executor fused(net.graph, net.parameters, net.kernels, Keep::outputs);
+  const Activations sums = fused.run(image()), parts = net.run(image());
+  CHECK_THROWS_AS(sums.value(y.index), Error);
+  const Tensor sum = sums.value(net.graph.find("sum")), part = parts.value(y.index), in = image();
+  for (int64_t i = 0; i < sum.count(); ++i) {
+    CHECK(std::abs(sum.floats()[i] - (part.floats()[i] + in.floats()[i])) < 2e-7 * (1 + std::abs(sum.floats()[i])));
+  }
 }
 
 // AllNormUncentered2d(2) of the bcos package 0.1.3 in double precision, weight 1.5, on image() with messages

@@ -20,7 +20,7 @@ using testing::small_resnet;
 TEST_CASE("executor: fused, kept and pinned passes agree") {
   CpuKernels kernels;
   const Graph unfolded = small_resnet(3);
-  const Folded folded = fold_batch_norm(unfolded, formula_parameters(unfolded));
+  const Folded folded = fold_norms(unfolded, formula_parameters(unfolded));
   const Tensor image = formula_tensor("image", {3, 8, 8, 3});
   const int logits = folded.graph.find("logits");
   Executor outputs(folded.graph, folded.parameters, kernels, Keep::outputs);
@@ -45,7 +45,7 @@ TEST_CASE("folding: same logits, old names, also with negative scales") {
   CpuKernels kernels;
   const Graph graph = small_resnet(2);
   const Parameters parameters = formula_parameters(graph);
-  const Folded folded = fold_batch_norm(graph, parameters);
+  const Folded folded = fold_norms(graph, parameters);
   const Tensor image = formula_tensor("image", {2, 8, 8, 3});
   Executor plain(graph, parameters, kernels, Keep::outputs);
   Executor merged(folded.graph, folded.parameters, kernels, Keep::outputs);
@@ -62,7 +62,7 @@ TEST_CASE("folding: same logits, old names, also with negative scales") {
 TEST_CASE("executor: a batch in slices is the batch, a rest included, and takes less memory") {
   CpuKernels kernels;
   const Graph unfolded = small_resnet(7);
-  const Folded folded = fold_batch_norm(unfolded, formula_parameters(unfolded));
+  const Folded folded = fold_norms(unfolded, formula_parameters(unfolded));
   const Tensor image = formula_tensor("image", {7, 8, 8, 3});
   const std::vector<int> pins{folded.graph.find("relu3")};
   const size_t one = Plan(folded.graph.with_batch(1), Keep::outputs, pins).bytes();

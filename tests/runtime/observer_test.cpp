@@ -55,7 +55,7 @@ class Doubling final : public Rule {
 struct Fixture {
   CpuKernels kernels;
   Graph unfolded = small_resnet(2);
-  Folded net = fold_batch_norm(unfolded, formula_parameters(unfolded));
+  Folded net = fold_norms(unfolded, formula_parameters(unfolded));
   const Graph& graph = net.graph;
   Executor executor{net.graph, net.parameters, kernels, Keep::everything};
   Tensor image = formula_tensor("image", {2, 8, 8, 3});

@@ -43,7 +43,7 @@ Tensor moved(const Tensor& x, const Tensor& direction, float step) {
 struct Fixture {
   CpuKernels kernels;
   Graph unfolded = small_resnet(2);
-  Folded net = fold_batch_norm(unfolded, formula_parameters(unfolded));
+  Folded net = fold_norms(unfolded, formula_parameters(unfolded));
   Executor executor{net.graph, net.parameters, kernels, Keep::everything};
   Tensor image = formula_tensor("image", {2, 8, 8, 3});
   int input = net.graph.find("image"), logits = net.graph.find("logits");

@@ -80,7 +80,7 @@ Network built(Parameters values, const std::filesystem::path& weights, const nlo
     set_normalisation(network.weights, std::vector<float>(channels, 0.0F), std::vector<float>(channels, 1.0F));
   }
   check_tensors(backbone.graph, network.weights, weights);
-  network.folded = fold_batch_norm(backbone.graph, network.weights);
+  network.folded = fold_norms(backbone.graph, network.weights);
   return network;
 }
 

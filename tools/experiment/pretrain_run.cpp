@@ -74,7 +74,7 @@ class TestedNetwork {
 
   // Nothing if it was cancelled.
   std::optional<double> top1(const TrainedNetwork& network) {
-    const Folded folded = fold_batch_norm(network.graph, network.parameters);
+    const Folded folded = fold_norms(network.graph, network.parameters);
     const Parameters parameters = on_device(folded.parameters, run_.kernels);
     std::vector<int64_t> all(static_cast<size_t>(run_.test.images->size()));
     std::iota(all.begin(), all.end(), 0);

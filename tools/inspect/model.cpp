@@ -48,7 +48,7 @@ Network without_weights(const std::string& architecture, int64_t side) {
     const std::vector<float> zeros(static_cast<size_t>(node.shape.count()), 0.0F);
     network.weights.set(node.name, Tensor::host(node.shape, zeros));
   }
-  network.folded = fold_batch_norm(backbone.graph, network.weights);
+  network.folded = fold_norms(backbone.graph, network.weights);
   return network;
 }
 

@@ -140,7 +140,7 @@ std::vector<std::vector<float>> activations_of(const Network& network, const Ten
                                                CpuKernels& kernels) {
   const Shape& shape = grids.shape();
   const Graph graph = build_backbone(network.architecture, {batch, shape[1], shape[2]}).graph;
-  const Folded folded = fold_batch_norm(graph, network.weights);
+  const Folded folded = fold_norms(graph, network.weights);
   Executor executor(folded.graph, folded.parameters, kernels, Keep::everything);
   std::vector<std::vector<float>> values(static_cast<size_t>(shape[0]));
   for (int64_t begin = 0; begin + batch <= shape[0]; begin += batch) {
