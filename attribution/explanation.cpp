@@ -6,6 +6,7 @@ namespace hp {
 
 WalkPlan watched(WalkPlan plan, const Watch& watch) {
   plan.pins.insert(plan.pins.end(), watch.layers.begin(), watch.layers.end());
+  plan.lean = plan.lean && !watch.conservation;
   return plan;
 }
 

@@ -11,12 +11,13 @@ struct Session::Network {
   struct Part {
     Graph graph;
     const Parameters& parameters;
-    std::map<std::pair<std::vector<int>, int>, Executor> executors;  // by pinned nodes and floor
-    std::map<std::string, Propagator> propagators;                   // by the walk's name
+    std::map<std::tuple<std::vector<int>, int, std::vector<bool>>, Executor> executors;  // by pins, floor and unread
+    std::map<std::string, Propagator> propagators;                                       // by the walk's name
 
-    Executor& executor(Kernels& kernels, const std::vector<int>& pins, int floor = 0) {
-      const auto key = std::pair(pins, floor);
-      return executors.try_emplace(key, graph, parameters, kernels, Keep::everything, pins, floor).first->second;
+    Executor& executor(Kernels& kernels, const std::vector<int>& pins, int floor = 0, std::vector<bool> unread = {}) {
+      const auto found = executors.try_emplace({pins, floor, unread}, graph, parameters, kernels, Keep::everything,
+                                               pins, floor, unread);
+      return found.first->second;
     }
     Propagator& propagator(Kernels& kernels, const std::string& name, const Composite& composite, size_t bytes) {
       return propagators.try_emplace(name, graph, composite, kernels, bytes).first->second;
@@ -102,8 +103,13 @@ Pass Session::forward(const Tensor& input, const WalkPlan& plan, Start start) {
   const Composite head_composite = plan.composite.without_first();
   Pass pass;
   pass.backbone_walk_ = &network.backbone.propagator(kernels_, plan.name, plan.composite, walk_bytes_);
+  std::vector<bool> unread;
+  if (plan.lean) {
+    pins.insert(pins.end(), {graph.find("model_input"), graph.find("features")});
+    unread = hp::unread(graph, pass.backbone_walk_->choices());
+  }
   const int floor = plan.floor.empty() ? 0 : graph.find(plan.floor);
-  pass.backbone_ = pass.backbone_walk_->prepare(network.backbone.executor(kernels_, pins, floor).run(input));
+  pass.backbone_ = pass.backbone_walk_->prepare(network.backbone.executor(kernels_, pins, floor, unread).run(input));
   const Tensor features = pass.activations().value(graph.find("features"));
   for (const std::unique_ptr<Network::Part>& head : plan.pool_first ? network.pooled_heads : network.heads) {
     Propagator& walk = head->propagator(kernels_, plan.name, head_composite, walk_bytes_);

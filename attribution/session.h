@@ -29,6 +29,9 @@ struct WalkPlan {
   // Lets heads pool in front of their last 1x1 convolution (runtime/pool_first.h): for plans under which both are their
   // vector-Jacobian products, and whose nodes in heads nobody looks at.
   bool pool_first = false;
+  // Nobody but the rules reads the backbone's values, besides its features, the model input and the pins: what no rule
+  // reads is not kept, and a convolution may add its shortcut on the way.
+  bool lean = false;
 };
 
 // What one forward pass left behind, ready to be walked back. Valid until Session::clear().

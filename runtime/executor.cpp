@@ -27,7 +27,7 @@ std::vector<Operand> Activations::inputs(int node) const {
 }
 
 Executor::Executor(const Graph& graph, const Parameters& parameters, Kernels& kernels, Keep keep,
-                   std::vector<int> pinned, int floor)
+                   std::vector<int> pinned, int floor, std::vector<bool> unread)
     : graph_(graph), parameters_(parameters), kernels_(kernels), pool_(kernels) {
   for (const Node& node : graph.nodes()) {
     if (node.kind != OpKind::parameter) continue;
@@ -38,7 +38,7 @@ Executor::Executor(const Graph& graph, const Parameters& parameters, Kernels& ke
     require(tensor.device() == kernels.device(),
             "[executor] parameter '{}' lies on another device; move the parameters first", node.name);
   }
-  plan_ = std::make_shared<Plan>(graph, keep, pinned, floor);
+  plan_ = std::make_shared<Plan>(graph, keep, pinned, floor, std::move(unread));
 }
 
 void Executor::update_constants(std::vector<Operand>& operands) {

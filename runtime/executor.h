@@ -39,9 +39,9 @@ class Activations {
 // the same number of Activations lives.
 class Executor {
  public:
-  // `floor`: the lowest node that walks will go to (runtime/plan.h).
+  // `floor`: the lowest node that walks will go to; `unread`: values that they do not read (runtime/plan.h).
   Executor(const Graph& graph, const Parameters& parameters, Kernels& kernels, Keep keep, std::vector<int> pinned = {},
-           int floor = 0);
+           int floor = 0, std::vector<bool> unread = {});
 
   // `inputs` in the order of Graph::inputs(), on the kernels' device, float32.
   Activations run(std::span<const Tensor> inputs);

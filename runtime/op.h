@@ -87,12 +87,16 @@ struct Fusion {
   bool softmax = false;
 };
 
-// Everything a forward pass left at a node.
+// Everything a forward pass left at a node. Of a value that the vjp does not read there may be the shape alone.
 struct Values {
   std::span<const Operand> inputs;
   Tensor output;
   Tensor saved;
 };
+
+// What a vector-Jacobian product towards data needs of the data that went through the node; weights, statistics and the
+// saved output aside.
+enum class Reads { nothing, inputs, output, everything };
 
 struct Saved {
   Shape shape;
@@ -119,6 +123,8 @@ class Op {
   // Where one computation gives the gradients of several inputs: all that are wanted (not empty), for one target.
   virtual bool vjps_together() const { return false; }
   virtual void vjps(Context, const Values&, const Tensor& dy, std::span<const Tensor> dx) const { (void)dy, (void)dx; }
+
+  virtual Reads vjp_reads() const { return Reads::everything; }
 
   virtual Role role(int which) const { return which == 0 ? Role::data : Role::weight; }
   virtual bool linear_in(int) const {

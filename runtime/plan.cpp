@@ -56,8 +56,9 @@ Layout lay_out(std::span<const Lifetime> lifetimes) {
   return layout;
 }
 
-Plan::Plan(const Graph& graph, Keep keep, std::span<const int> pinned, int floor)
-    : floor_(keep == Keep::everything ? floor : graph.size()) {
+Plan::Plan(const Graph& graph, Keep keep, std::span<const int> pinned, int floor, std::vector<bool> unread)
+    : floor_(keep == Keep::everything ? floor : graph.size()), unread_(std::move(unread)) {
+  unread_.resize(static_cast<size_t>(graph.size()), false);
   std::vector<bool> is_pinned(static_cast<size_t>(graph.size()), false);
   for (int node : pinned) is_pinned[static_cast<size_t>(node)] = true;
   fuse(graph, is_pinned);
@@ -88,7 +89,8 @@ void Plan::swallow(int node, int by, int holder) {
 void Plan::fuse_addend(const Graph& graph, const std::vector<bool>& pinned, Step& step) {
   const int node = step.node;
   const int add = graph.node(node).op->fuses_addend() ? sole_consumer(graph, node, OpKind::add) : -1;
-  if (add < 0 || add > floor_ || pinned[static_cast<size_t>(node)]) return;
+  const bool is_read = add > floor_ && !unread_[static_cast<size_t>(node)];
+  if (add < 0 || is_read || pinned[static_cast<size_t>(node)]) return;
   const std::vector<int>& operands = graph.node(add).inputs;
   const int other = operands[0] == node ? operands[1] : operands[0];
   if (other >= node) return;  // the other operand is not there yet when this node runs
@@ -147,7 +149,11 @@ void Plan::place(const Graph& graph, const std::vector<bool>& pinned) {
   const size_t count = static_cast<size_t>(graph.size());
   const int end = static_cast<int>(steps_.size());
   std::vector<int> last_use(count, -1);
-  std::vector<bool> walked(count, false);  // a walk down to the floor reads the value
+  std::vector<bool> walked(count, false);  // a walk down to the floor may read the value
+  const auto walk_reads = [&](int node) {
+    if (holder_[static_cast<size_t>(node)] >= 0 && !unread_[static_cast<size_t>(node)])
+      walked[static_cast<size_t>(holder_[static_cast<size_t>(node)])] = true;
+  };
   for (int s = 0; s < end; ++s) {
     const Step& step = steps_[static_cast<size_t>(s)];
     auto use = [&](int node) {
@@ -156,12 +162,9 @@ void Plan::place(const Graph& graph, const std::vector<bool>& pinned) {
     };
     for (int input : graph.node(step.node).inputs) use(input);
     if (step.addend >= 0) use(step.addend);
-    if (step.result >= floor_) walked[static_cast<size_t>(step.result)] = true;
+    if (step.result >= floor_) walk_reads(step.result);
     if (step.node <= floor_) continue;
-    for (int input : graph.node(step.node).inputs) {
-      if (holder_[static_cast<size_t>(input)] >= 0)
-        walked[static_cast<size_t>(holder_[static_cast<size_t>(input)])] = true;
-    }
+    for (int input : graph.node(step.node).inputs) walk_reads(input);
   }
   kept_.assign(count, false);
   std::vector<Lifetime> lifetimes;

@@ -42,10 +42,10 @@ struct Step {
 // behind it. The scores of attention, their scale and the softmax are one step under both, since no vector-Jacobian
 // product reads what the softmax is made of. Pinned nodes are never swallowed and never freed. A reverse walk that ends
 // at the node `floor` needs no value below it but what nodes above read: under Keep::everything the nodes below are
-// treated as under Keep::outputs.
+// treated as under Keep::outputs. So are the values of `unread` (by node; none: empty), which walks do not read at all.
 class Plan {
  public:
-  Plan(const Graph& graph, Keep keep, std::span<const int> pinned, int floor = 0);
+  Plan(const Graph& graph, Keep keep, std::span<const int> pinned, int floor = 0, std::vector<bool> unread = {});
 
   const std::vector<Step>& steps() const { return steps_; }
   // The node that holds the value of `node`: itself, or the ReLU that was fused into it; -1 if it is never
@@ -67,6 +67,7 @@ class Plan {
   void place(const Graph& graph, const std::vector<bool>& pinned);
 
   int floor_;
+  std::vector<bool> unread_;
 
   std::vector<Step> steps_;
   std::vector<int> holder_;

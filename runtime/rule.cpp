@@ -30,12 +30,14 @@ std::vector<Operand> NodeView::kept_inputs() const {
   std::vector<Operand> inputs;
   inputs.reserve(node().inputs.size());
   for (int input : node().inputs) {
-    inputs.push_back(activations.kept(input) ? activations.operand(input) : Operand{});
+    inputs.push_back(activations.kept(input) ? activations.operand(input) : Operand{shape_only(input)});
   }
   return inputs;
 }
 
-Tensor NodeView::kept_output() const { return activations.kept(index) ? output() : Tensor(); }
+Tensor NodeView::kept_output() const { return activations.kept(index) ? output() : shape_only(index); }
+
+Tensor NodeView::shape_only(int node) const { return Tensor::without_values(activations.graph().node(node).shape); }
 
 bool NodeView::only_into_relu() const {
   const std::vector<int>& consumers = node().consumers;
@@ -78,6 +80,10 @@ std::string VjpRule::objection(const Graph& graph, int node) const {
 void VjpRule::pull(const NodeView& view, std::span<const Tensor>, const Message& out, int which, Tensor in) const {
   const std::vector<Operand> inputs = view.kept_inputs();
   view.op().vjp(view.context, {inputs, view.kept_output(), view.saved()}, out.data, out.targets, which, in);
+}
+
+Reads VjpRule::reads(const Graph& graph, int node) const {
+  return form_ == Form::multiplier ? graph.node(node).op->vjp_reads() : Reads::everything;
 }
 
 bool VjpRule::pulls_together(const Graph& graph, int node) const {
@@ -177,6 +183,28 @@ Choice Composite::choose(const Graph& graph, int node, const Found& found) const
   auto kind = kinds_.find(graph.node(node).kind);
   if (kind != kinds_.end()) return {kind->second, fmt::format("kind {}", name_of(graph.node(node).kind))};
   return {default_, "default"};
+}
+
+std::vector<bool> unread(const Graph& graph, std::span<const Choice> choices) {
+  std::vector<bool> result(choices.size(), false);
+  const auto reads = [&](int node, Reads what) {
+    const Reads all = choices[static_cast<size_t>(node)].rule->reads(graph, node);
+    return all == what || all == Reads::everything;
+  };
+  for (int i = 0; i < graph.size(); ++i) {
+    const Node& node = graph.node(i);
+    if (!node.op || node.is_constant) continue;
+    bool is_read = node.consumers.empty() || reads(i, Reads::output);
+    for (const int consumer : node.consumers) {
+      const Node& next = graph.node(consumer);
+      for (size_t which = 0; which < next.inputs.size(); ++which) {
+        if (next.inputs[which] != i) continue;
+        is_read = is_read || next.op->role(static_cast<int>(which)) != Role::data || reads(consumer, Reads::inputs);
+      }
+    }
+    result[static_cast<size_t>(i)] = !is_read;
+  }
+  return result;
 }
 
 std::vector<int> Composite::pins(const Graph& graph) const {

@@ -47,12 +47,15 @@ class NodeView {
   Operand input(int which) const { return activations.operand(node().inputs[static_cast<size_t>(which)]); }
   Tensor output() const { return activations.value(index); }
   Tensor saved() const { return activations.saved(index); }
-  // All of it for a vector-Jacobian product: empty where a fused step has left nothing, which it then does not read.
+  // All of it for a vector-Jacobian product: the shape alone where nothing was kept, which it then does not read.
   std::vector<Operand> kept_inputs() const;
   Tensor kept_output() const;
   bool nonnegative(int which) const;  // input `which` is >= 0 whatever the image
   bool only_into_relu()
       const;  // the output goes to a ReLU and nowhere else: in M-form no message arrives where it is <= 0
+
+ private:
+  Tensor shape_only(int node) const;
 };
 
 class Rule {
@@ -77,6 +80,8 @@ class Rule {
                     Tensor in) const = 0;
   // False where the rule has no message for an input: the walk then does not go there, and pull is not called for it.
   virtual bool carries(const Graph&, int, int) const { return true; }
+  // What prepare, pull and a change of form need of the data that went through the node.
+  virtual Reads reads(const Graph&, int) const { return Reads::everything; }
   // True where the messages of several inputs come out of one computation: pull_together overwrites those of `in` that
   // are not empty.
   virtual bool pulls_together(const Graph&, int) const { return false; }
@@ -104,6 +109,7 @@ class VjpRule final : public Rule {
   Form takes() const override { return form_; }
   std::string objection(const Graph& graph, int node) const override;
   void pull(const NodeView&, std::span<const Tensor> prepared, const Message& out, int which, Tensor in) const override;
+  Reads reads(const Graph& graph, int node) const override;
   bool pulls_together(const Graph& graph, int node) const override;
   void pull_together(const NodeView&, const Message& out, std::span<const Tensor> in) const override;
   bool works_in_place(const Graph& graph, int node) const override;
@@ -120,6 +126,9 @@ struct Choice {
   RulePtr rule;
   std::string reason;
 };
+
+// By node: values that no rule reads in a walk towards data. A pass for such walks alone need not keep them.
+std::vector<bool> unread(const Graph& graph, std::span<const Choice> choices);
 
 // Ordered: name patterns first, then the first op of some kinds that the data meets, then kinds, then the default.
 // Among name patterns the first that fits wins; among the others a later one replaces an earlier one. A pattern with a

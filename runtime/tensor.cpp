@@ -29,6 +29,12 @@ Tensor::Tensor(Shape shape, DType dtype, std::shared_ptr<Storage> storage, size_
           storage_ ? storage_->bytes() : 0);
 }
 
+Tensor Tensor::without_values(Shape shape) {
+  Tensor tensor;
+  tensor.shape_ = shape;
+  return tensor;
+}
+
 Tensor Tensor::host(Shape shape, DType dtype) {
   const size_t bytes = static_cast<size_t>(shape.count()) * size_of(dtype);
   return Tensor(shape, dtype, std::make_shared<Storage>(allocate_host(bytes)));

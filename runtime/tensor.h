@@ -24,6 +24,8 @@ class Tensor {
   // A view of `shape` elements that starts `offset` bytes into `storage`.
   Tensor(Shape shape, DType dtype, std::shared_ptr<Storage> storage, size_t offset = 0);
 
+  static Tensor without_values(Shape shape);  // empty() all the same
+
   static Tensor host(Shape shape, DType dtype = DType::float32);   // new host memory, not initialised
   static Tensor host(Shape shape, std::span<const float> values);  // new host memory with a copy of `values`
 

@@ -99,7 +99,9 @@ void require_bcos(const Graph& backbone) {
           parts);
 }
 
-BcosMethod::BcosMethod() : WalkMethod("bcos", {"bcos", frozen_scales(), {}}, Reading::relevance) {}
+BcosMethod::BcosMethod()
+    : WalkMethod("bcos", {.name = "bcos", .composite = frozen_scales(), .pins = {}, .lean = true}, Reading::relevance) {
+}
 
 Explanation BcosMethod::run(const Question& question) const {
   require_bcos(question.session.backbone());

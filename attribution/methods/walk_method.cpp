@@ -20,7 +20,8 @@ class GuidedBackprop final : public WalkMethod {
                    {.name = "guided_backprop",
                     .composite = Composite().on(OpKind::relu, rules::guided_relu()),
                     .pins = {},
-                    .pool_first = true},
+                    .pool_first = true,
+                    .lean = true},
                    Reading::multiplier) {}
 
  private:
@@ -35,7 +36,7 @@ class GuidedBackprop final : public WalkMethod {
 
 }  // namespace
 
-WalkPlan gradient_walk() { return {.name = "gradient", .composite = {}, .pins = {}, .pool_first = true}; }
+WalkPlan gradient_walk() { return {.name = "gradient", .composite = {}, .pins = {}, .pool_first = true, .lean = true}; }
 
 void read_map(const Question& question, const Pass& pass, Reading reading, Explanation& explanation) {
   const int input = pass.graph().find("model_input");

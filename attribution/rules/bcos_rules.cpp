@@ -15,6 +15,9 @@ class DetachedScaleRule final : public Rule {
   Form takes() const override { return form_; }
   bool works_in_place(const Graph&, int) const override { return form_ == Form::multiplier; }
   bool carries(const Graph&, int, int which) const override { return which == 0; }
+  Reads reads(const Graph&, int) const override {
+    return form_ == Form::multiplier ? Reads::inputs : Reads::everything;
+  }
 
   std::string objection(const Graph& graph, int node) const override {
     if (graph.node(node).kind == OpKind::bcos_scale) return {};

@@ -45,8 +45,8 @@ void ActivationOp::forward(Context context, std::span<const Operand> in, const F
 }
 
 void ActivationOp::vjp(Context context, const Values& v, const Tensor& dy, int targets, int, Tensor dx) const {
-  context.kernels.apply_vjp(function_, v.output.count(), targets, v.inputs[0].data(), v.output.floats(), dy.floats(),
-                            dx.floats());
+  const float *x = v.inputs[0].data(), *y = v.output.floats();
+  context.kernels.apply_vjp(function_, v.output.count(), targets, x ? x : y, y, dy.floats(), dx.floats());
 }
 
 bool ActivationOp::nonnegative(bool inputs_nonnegative) const {

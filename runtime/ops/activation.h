@@ -13,6 +13,7 @@ class ActivationOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return kind_ == OpKind::relu ? Reads::output : Reads::everything; }
   bool nonnegative(bool inputs_nonnegative) const override;
   Function function() const { return function_; }
 
@@ -32,6 +33,7 @@ class AffineOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   bool linear_in(int) const override { return true; }
 
  private:
@@ -46,6 +48,7 @@ class SoftmaxOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::output; }
   bool nonnegative(bool) const override { return !logarithm_; }
 
  private:
@@ -59,6 +62,7 @@ class DetachOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
 };
 

@@ -54,6 +54,7 @@ class BcosScaleOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::inputs; }
   Role role(int) const override { return Role::data; }
   bool fuses_addend() const override { return true; }
 
@@ -75,6 +76,7 @@ class MaxOutOp final : public Op {
   Saved saved(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
 
  private:

@@ -20,6 +20,7 @@ class Conv2dOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   Role role(int which) const override { return which == 0 ? Role::data : which == 1 ? Role::weight : Role::bias; }
   bool linear_in(int which) const override { return which == 0; }
   bool fuses_addend() const override { return true; }
@@ -40,6 +41,7 @@ class LinearOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   Role role(int which) const override { return which == 0 ? Role::data : which == 1 ? Role::weight : Role::bias; }
   bool linear_in(int which) const override { return which == 0; }
   bool fuses_addend() const override { return true; }

@@ -19,6 +19,7 @@ class BatchNormOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   Role role(int which) const override;
   bool linear_in(int which) const override { return which == 0; }
 

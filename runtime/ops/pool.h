@@ -22,6 +22,7 @@ class MaxPoolOp final : public Op {
   Saved saved(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
 
  private:
@@ -38,6 +39,7 @@ class AvgPoolOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   bool linear_in(int) const override { return true; }
   bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
 
@@ -53,6 +55,7 @@ class ResizeOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   bool linear_in(int) const override { return true; }
   bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
 

@@ -12,6 +12,7 @@ class AddOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   Role role(int) const override { return Role::data; }
   bool linear_in(int) const override { return true; }
   bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
@@ -39,6 +40,7 @@ class ConcatOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   Role role(int) const override { return Role::data; }
   bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
 
@@ -59,6 +61,7 @@ class SliceOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
 
  private:
@@ -78,6 +81,7 @@ class PadOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
 
  private:
@@ -92,6 +96,7 @@ class ReshapeOp final : public Op {
   Shape infer(std::span<const Shape> in) const override;
   void forward(Context, std::span<const Operand> in, const Fusion&, Tensor out, Tensor saved) const override;
   void vjp(Context, const Values&, const Tensor& dy, int targets, int which, Tensor dx) const override;
+  Reads vjp_reads() const override { return Reads::nothing; }
   bool nonnegative(bool inputs_nonnegative) const override { return inputs_nonnegative; }
 
  private:

@@ -14,6 +14,7 @@
 #include "runtime/subgraph.h"
 #include "tests/attribution/device.h"
 #include "tests/attribution/networks.h"
+#include "tests/attribution/transformer_network.h"
 
 namespace hp {
 namespace {
@@ -115,6 +116,44 @@ TEST_CASE("a pass refuses walks below its floor") {
   const Tap below{pass.graph().find("layer1.0.conv1"), Tap::Keep::message};
   CHECK_THROWS_WITH_AS(session.walk(pass, target, {}, std::span(&below, 1)),
                        doctest::Contains("kept nothing below 'layer3.0.conv1'"), Error);
+}
+
+// What an op says that its adjoint does not read is not there in a lean pass.
+TEST_CASE("a lean pass keeps less and gives the same gradients, on every kind of backbone") {
+  TestDevice device;
+  const Backbone resnet = build_backbone("cifar_resnet20_b", {1, 32, 32});
+  const Backbone clip = build_backbone("clip_rn50_trunk_w8", {1, 64, 64});
+  const std::tuple<Folded, int64_t, const char*> networks[] = {
+      {test::small_resnet(), 32, "layer2.0.conv2"},
+      {test::unfolded(resnet.graph, test::formula_parameters(resnet.graph)), 32, "layer1.0.conv2"},
+      {test::bcos_backbone(12), 12, "conv3"},
+      {fold_norms(clip.graph, test::formula_parameters(clip.graph)), 64, "layer1.0.conv3"},
+      {test::small_transformer(), 4, ""},
+      {test::bcos_transformer(), 4, ""}};
+  for (const auto& [backbone, side, spared] : networks) {
+    CAPTURE(backbone.graph.size());
+    const Shape features = backbone.graph.node(backbone.graph.find("features")).shape;
+    const std::vector<Head> heads = test::small_heads({"a", "b"}, features, 4);
+    const Tensor images = device.tensor({2, side, side, 3}, test::formula_images(2, side));
+    const std::vector<int> targets = {0, 3, 1, 2};
+    std::vector<float> maps[2], logits[2];
+    size_t bytes[2] = {0, 0};
+    for (const bool lean : {false, true}) {
+      Session session(backbone, heads, device.kernels());
+      const Pass pass = session.forward(images, {.name = "gradient", .composite = {}, .pins = {}, .lean = lean});
+      const Tap tap{pass.graph().find("model_input"), Tap::Keep::message};
+      const RelevanceTrace trace = session.walk(pass, targets, {}, std::span(&tap, 1));
+      maps[lean] = device.values(session.relevance(pass, tap.node, trace.at(tap.node)));
+      logits[lean] = session.target_logits(pass, targets);
+      bytes[lean] = session.bytes();
+      CHECK(pass.activations().kept(pass.graph().find("features")));
+      if (*spared) CHECK(pass.activations().kept(pass.graph().find(spared)) == !lean);
+    }
+    CHECK(distance(logits[1], logits[0]) < 1e-6);
+    CHECK(distance(maps[1], maps[0]) < 2e-6);
+    CHECK(bytes[1] <= bytes[0]);
+    if (*spared) CHECK(bytes[1] < bytes[0]);
+  }
 }
 
 TEST_CASE("heads may pool before their last 1x1 convolution: the same logits and gradients") {

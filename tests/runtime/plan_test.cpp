@@ -82,6 +82,20 @@ TEST_CASE("plan: what is fused, and what pinning forbids") {
   CHECK_FALSE(top.readable(c2.index));
   CHECK_FALSE(top.readable(r1.index));
 
+  // What no rule reads is as if nothing were walked.
+  std::vector<bool> unread(static_cast<size_t>(g.size()), false);
+  unread[static_cast<size_t>(c2.index)] = true;
+  const Plan lean(g, Keep::everything, {}, 0, unread);
+  CHECK(lean.steps().size() == 2);
+  CHECK(step_of(lean, c2.index)->result == r2.index);
+  CHECK_FALSE(lean.readable(c2.index));
+  CHECK(lean.holder(sum.index) == r2.index);
+  CHECK(lean.readable(r2.index));
+  CHECK(lean.readable(r1.index));
+  CHECK(lean.bytes() < walk.bytes());
+  const std::vector<int> looked_at{c2.index};
+  CHECK(Plan(g, Keep::everything, looked_at, 0, unread).readable(c2.index));
+
   // One that ends at the branch still reads both inputs of the addition above it.
   const std::vector<int> branch{c2.index};
   const Plan middle(g, Keep::everything, branch, c2.index);
