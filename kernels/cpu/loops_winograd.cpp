@@ -229,6 +229,10 @@ void transform_weight_gradient(int64_t first, int64_t count, int64_t channels, i
 template <int rows, int vectors>
 inline void multiply_block(int64_t tiles, int64_t channels, const float* v, const float* u, int64_t results, float* m) {
   int64_t tile = 0;
+  if (tiles >= rows) {
+    multiply_rows<rows, vectors, false, true>(channels, {v, channels, 1}, {u, vectors * lanes}, m, results);
+    tile = rows;
+  }
   for (; tile + rows <= tiles; tile += rows) {
     multiply_rows<rows, vectors, false>(channels, {v + tile * channels, channels, 1}, {u, vectors * lanes},
                                         m + tile * results, results);

@@ -36,11 +36,16 @@ struct ProductRight {
 };
 
 // sums[row * sums_row + i] = sum over k < count of left(row, k) * right(k, i), i < vectors * lanes. `adds`: to what is
-// there, in the end, so that long sums are made of shorter ones.
-template <int rows, int vectors, bool adds>
+// there, in the end, so that long sums are made of shorter ones. `ahead`: what is needed next lies right behind the
+// right factor, and is asked for meanwhile.
+template <int rows, int vectors, bool adds, bool ahead = false>
 static inline void multiply_rows(int64_t count, ProductLeft left, ProductRight right, float* sums, int64_t sums_row) {
   Vector total[rows][vectors] = {};
   for (int64_t k = 0; k < count; ++k) {
+    if constexpr (ahead) {
+#pragma GCC unroll 2
+      for (int i = 0; i < vectors; ++i) __builtin_prefetch(right.values + (count + k) * right.step + i * lanes, 0, 2);
+    }
     Vector factor[vectors];
 #pragma GCC unroll 2
     for (int i = 0; i < vectors; ++i) factor[i] = load(right.values + k * right.step + i * lanes);
