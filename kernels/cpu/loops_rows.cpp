@@ -6,11 +6,25 @@ namespace hp {
 
 namespace {
 
+// Several vectors side by side: one alone would wait for its own last result.
+constexpr int64_t abreast = 64;
+
 // The largest element that is a number; a NaN in the row shows up in the sums.
 inline float maximum(int64_t n, const float* x) {
   float largest = x[0];
+  int64_t begin = 0;
+  if (n >= abreast) {
+    float most[abreast];
+    for (int64_t j = 0; j < abreast; ++j) most[j] = largest;
+    for (; begin + abreast <= n; begin += abreast) {
+#pragma omp simd
+      for (int64_t j = 0; j < abreast; ++j) most[j] = x[begin + j] > most[j] ? x[begin + j] : most[j];
+    }
 #pragma omp simd reduction(max : largest)
-  for (int64_t i = 0; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+    for (int64_t j = 0; j < abreast; ++j) largest = most[j] > largest ? most[j] : largest;
+  }
+#pragma omp simd reduction(max : largest)
+  for (int64_t i = begin; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
   return largest;
 }
 
@@ -32,8 +46,24 @@ inline double dot(int64_t n, const float* a, const float* b) {
 inline double exponentials(int64_t n, const float* x, float largest, float* y) {
   double total = 0;
   if (y) {
+    constexpr int64_t width = abreast / 4;
+    double totals[width] = {};
+    int64_t begin = 0;
+    for (; begin + abreast <= n; begin += abreast) {
+      float terms[abreast];
+#pragma omp simd
+      for (int64_t j = 0; j < abreast; ++j) terms[j] = exp_of(x[begin + j] - largest);
+#pragma omp simd
+      for (int64_t j = 0; j < abreast; ++j) y[begin + j] = terms[j];
+#pragma omp simd
+      for (int64_t j = 0; j < width; ++j) {
+        totals[j] += (terms[j] + terms[width + j]) + (terms[2 * width + j] + terms[3 * width + j]);
+      }
+    }
 #pragma omp simd reduction(+ : total)
-    for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < width; ++j) total += totals[j];
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = begin; i < n; ++i) {
       y[i] = exp_of(x[i] - largest);
       total += y[i];
     }
