@@ -32,7 +32,7 @@ struct Descriptor {
 MappedFile::MappedFile(const std::filesystem::path& path) {
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   require(file.value >= 0, "[file] cannot open {}: {}", path.string(), std::strerror(errno));
-  struct stat status {};
+  struct stat status{};
   require(::fstat(file.value, &status) == 0, "[file] cannot examine {}: {}", path.string(), std::strerror(errno));
   require(S_ISREG(status.st_mode), "[file] {} is not a regular file; got a {}; expected a file", path.string(),
           S_ISDIR(status.st_mode) ? "folder" : "device or pipe");

@@ -132,7 +132,7 @@ class Op {
   }  // y is linear (with the bias: affine) in input `which`, others given
   virtual bool nonnegative(bool inputs_nonnegative) const {
     return (void)inputs_nonnegative, false;
-  }                                                    // is y >= 0 for certain?
+  }  // is y >= 0 for certain?
   virtual bool fuses_addend() const { return false; }  // may forward get a Fusion with an addend?
   virtual bool fuses_relu() const { return false; }    // with relu?
   // Other activations, where nothing needs the value before them (runtime/plan.h)?
