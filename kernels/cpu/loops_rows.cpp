@@ -47,7 +47,7 @@ inline double exponentials(int64_t n, const float* x, float largest, float* y) {
   double total = 0;
   if (y) {
     constexpr int64_t width = abreast / 4;
-    double totals[width] = {};
+    double totals[width] = {};  // of four terms at a time, which single precision adds with one rounding more
     int64_t begin = 0;
     for (; begin + abreast <= n; begin += abreast) {
       float terms[abreast];
