@@ -267,15 +267,15 @@ std::vector<Conv2d> fast_geometries() {
 // Where the forward pass may save products too: whole tiles and cut ones, more tiles than weights and fewer (even and
 // cut blocks of them), several images, and too few tiles.
 std::vector<Conv2d> smooth_geometries() {
-  std::vector<Conv2d> result{square(1, 24, 16, 32, 3, 1, 1),
-                             square(3, 28, 48, 16, 3, 1, 1),
-                             square(1, 24, 96, 96, 3, 1, 1),
-                             square(1, 25, 112, 128, 3, 1, 1),
+  std::vector<Conv2d> result{square(1, 16, 16, 32, 3, 1, 1),
+                             square(3, 18, 48, 16, 3, 1, 1),
+                             square(1, 16, 48, 48, 3, 1, 1),
+                             square(1, 17, 64, 80, 3, 1, 1),
                              square(2, 12, 16, 16, 3, 1, 1),
-                             square(1, 28, 20, 16, 3, 1, 1),
+                             square(1, 16, 20, 16, 3, 1, 1),
                              {.batch = 2,
-                              .height = 22,
-                              .width = 27,
+                              .height = 14,
+                              .width = 19,
                               .channels = 32,
                               .filters = 16,
                               .kernel_height = 3,
