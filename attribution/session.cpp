@@ -14,7 +14,8 @@ struct Session::Network {
     std::map<std::tuple<std::vector<int>, int, std::vector<bool>>, Executor> executors;  // by pins, floor and unread
     std::map<std::string, Propagator> propagators;                                       // by the walk's name
 
-    Executor& executor(Kernels& kernels, const std::vector<int>& pins, int floor = 0, std::vector<bool> unread = {}) {
+    Executor& executor(Kernels& kernels, const std::vector<int>& pins, int floor = 0,
+                       const std::vector<bool>& unread = {}) {
       const auto found = executors.try_emplace({pins, floor, unread}, graph, parameters, kernels, Keep::everything,
                                                pins, floor, unread);
       return found.first->second;

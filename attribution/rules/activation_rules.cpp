@@ -97,6 +97,7 @@ class GuidedReluRule final : public Rule {
     const Tensor y = view.output();
     view.context.kernels.guided_relu_vjp(y.count(), out.targets, y.floats(), out.data.floats(), in.floats());
   }
+  Reads reads(const Graph&, int) const override { return Reads::output; }
   bool works_in_place(const Graph&, int) const override { return true; }
 };
 

@@ -52,9 +52,7 @@ inline double exponentials(int64_t n, const float* x, float largest, float* y) {
     for (; begin + abreast <= n; begin += abreast) {
       float terms[abreast];
 #pragma omp simd
-      for (int64_t j = 0; j < abreast; ++j) terms[j] = exp_of(x[begin + j] - largest);
-#pragma omp simd
-      for (int64_t j = 0; j < abreast; ++j) y[begin + j] = terms[j];
+      for (int64_t j = 0; j < abreast; ++j) y[begin + j] = terms[j] = exp_of(x[begin + j] - largest);
 #pragma omp simd
       for (int64_t j = 0; j < width; ++j) {
         totals[j] += (terms[j] + terms[width + j]) + (terms[2 * width + j] + terms[3 * width + j]);

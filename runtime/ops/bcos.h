@@ -91,7 +91,7 @@ struct BcosParams {
 
 // Appends a whole layer; w [filters * max_out, channels/groups, kernel, kernel] is not normalised. The result is the
 // node `name`; before it stand "<name>.unit_weight", "<name>.linear" (the product), "<name>.max_out" and "<name>.norm".
-// The norm is sqrt(|patch|^2 + 1e-6), zero padding included.
+// The norm is sqrt(|patch|^2 + 1e-6), zero padding included. The product is smooth (Conv2d) unless a max-out follows.
 Value add_bcos_conv2d(Graph& graph, Value x, Value w, const BcosParams& params, const std::string& name);
 // The same for x [..., in] and w [out * max_out, in]; here the norm is |x|_2 + 1e-12. `params.conv` is not read.
 Value add_bcos_linear(Graph& graph, Value x, Value w, const BcosParams& params, const std::string& name);

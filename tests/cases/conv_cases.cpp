@@ -267,20 +267,11 @@ std::vector<Conv2d> fast_geometries() {
 // Where the forward pass may save products too: whole tiles and cut ones, more tiles than weights and fewer (even and
 // cut blocks of them), several images, and too few tiles.
 std::vector<Conv2d> smooth_geometries() {
-  std::vector<Conv2d> result{square(1, 16, 16, 32, 3, 1, 1),
-                             square(3, 18, 48, 16, 3, 1, 1),
-                             square(1, 16, 48, 48, 3, 1, 1),
-                             square(1, 17, 64, 80, 3, 1, 1),
-                             square(2, 12, 16, 16, 3, 1, 1),
-                             square(1, 16, 20, 16, 3, 1, 1),
-                             {.batch = 2,
-                              .height = 14,
-                              .width = 19,
-                              .channels = 32,
-                              .filters = 16,
-                              .kernel_height = 3,
-                              .kernel_width = 3,
-                              .padding = 1}};
+  std::vector<Conv2d> result{square(1, 16, 16, 32, 3, 1, 1), square(3, 18, 48, 16, 3, 1, 1),
+                             square(1, 16, 48, 48, 3, 1, 1), square(1, 17, 64, 80, 3, 1, 1),
+                             square(2, 12, 16, 16, 3, 1, 1), square(1, 16, 20, 16, 3, 1, 1),
+                             square(2, 14, 32, 16, 3, 1, 1)};
+  result.back().width = 19;
   for (Conv2d& c : result) c.smooth = true;
   return result;
 }

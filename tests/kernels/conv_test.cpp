@@ -47,11 +47,15 @@ Conv2d fast(Conv2d conv) {
   return conv;
 }
 
+Conv2d with_side(Conv2d conv, int64_t side) {
+  conv.height = conv.width = side;
+  return conv;
+}
+
 // Large enough for the forward pass to save products.
 Conv2d smooth(Conv2d conv) {
-  conv.height = conv.width = 24;
   conv.smooth = true;
-  return conv;
+  return with_side(conv, 24);
 }
 
 Conv2d with_batch(Conv2d conv, int64_t batch) {
@@ -115,9 +119,7 @@ TEST_CASE("gradients that may save products have packed weights of their own; th
 
 TEST_CASE("smooth convolutions have packed weights of their own, for both directions") {
   CpuKernels kernels;
-  const Conv2d saving = smooth(body);
-  Conv2d plain = saving;
-  plain.smooth = false;
+  const Conv2d saving = smooth(body), plain = with_side(body, 24);
   const std::vector<float> w = uniform(plain.weight_count(), -1, 1, 1).floats;
   const std::vector<float> x = uniform(x_count(plain), -1, 1, 2).floats;
   std::set<std::string> formats;
@@ -136,27 +138,14 @@ TEST_CASE("smooth convolutions have packed weights of their own, for both direct
   CHECK_THROWS_AS(forward(kernels, saving, *exact, x), Error);
   CHECK_THROWS_AS(forward(kernels, saving, *adjoint, x), Error);
   CHECK_THROWS_AS(forward(kernels, plain, *own, x), Error);
-  const Conv2d small = [&] {
-    Conv2d conv = saving;
-    conv.height = conv.width = 8;
-    return conv;
-  }();
-  Conv2d small_plain = small;
-  small_plain.smooth = false;
-  for (const PackUse use : {PackUse::forward, PackUse::input_gradient}) {
-    CHECK(kernels.pack_format(small, use) == kernels.pack_format(small_plain, use));
+  for (const PackUse use : {PackUse::forward, PackUse::input_gradient}) {  // too few tiles
+    CHECK(kernels.pack_format(with_side(saving, 8), use) == kernels.pack_format(with_side(plain, 8), use));
   }
 }
 
 TEST_CASE("threads and batches change no bit of a convolution that saves products") {
-  const Conv2d few{.height = 24,
-                   .width = 24,
-                   .channels = 96,
-                   .filters = 96,
-                   .kernel_height = 3,
-                   .kernel_width = 3,
-                   .padding = 1,
-                   .smooth = true};  // fewer tiles than weights
+  Conv2d few = smooth(body);  // fewer tiles than weights
+  few.channels = few.filters = 96;
   for (const Conv2d& conv : {smooth(body), few}) {
     const Conv2d larger = with_batch(conv, 3);
     const std::vector<float> w = uniform(conv.weight_count(), -1, 1, 1).floats;
